@@ -1,0 +1,44 @@
+"""Health, tasks, stats and Prometheus metrics of Celery for Flask, Django and any WSGI application."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .blueprint import create_blueprint
+    from .health import CeleryHealth
+    from .settings import Settings
+    from .tasks import MonitoredTask, monitor_task
+    from .wsgi import MetricsMiddleware, create_api_app, create_metrics_app, mount
+
+__all__ = [
+    "CeleryHealth",
+    "MetricsMiddleware",
+    "MonitoredTask",
+    "Settings",
+    "create_api_app",
+    "create_blueprint",
+    "create_metrics_app",
+    "monitor_task",
+    "mount",
+]
+
+_HOMES = {
+    "CeleryHealth": "health",
+    "MetricsMiddleware": "wsgi",
+    "MonitoredTask": "tasks",
+    "Settings": "settings",
+    "create_api_app": "wsgi",
+    "create_blueprint": "blueprint",
+    "create_metrics_app": "wsgi",
+    "monitor_task": "tasks",
+    "mount": "wsgi",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: a worker needs neither Flask nor marshmallow."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,157 @@
+"""The endpoints without a web framework: a werkzeug request in, a response out.
+
+The Flask blueprint and the WSGI application both answer with this, so that
+they cannot differ.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from .errors import CheckError
+from .health import CeleryHealth
+from .report import UNHEALTHY
+from .schemas import error_body, health_body, stats_body, tasks_body
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("GET", "HEAD")
+DEFAULT_LIMIT = 1000
+#: Words of a yes-or-no parameter.
+TRUTHS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+class Refusal(Exception):
+    """The request cannot be answered: status, stable code, sentence, extra headers."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.headers = status, code, message, headers or {}
+
+
+class Api:
+    """The endpoints over one ``CeleryHealth``.
+
+    Attributes:
+        endpoints: path without slashes at its ends -> what answers it.
+    """
+
+    def __init__(self, health: CeleryHealth) -> None:
+        self._health = health
+        self.endpoints: dict[str, Callable[[Request], Response]] = {
+            "health": self._answer_health,
+            "health/live": self._answer_live,
+            "tasks": self._answer_tasks,
+            "stats": self._answer_stats,
+        }
+
+    def respond(self, request: Request, path: str) -> Response:
+        """The answer to a request for ``path`` below the prefix; never raises."""
+        try:
+            response = self._route(request, path)
+        except Refusal as refusal:
+            response = _json(error_body(refusal.code, refusal.message), refusal.status)
+            response.headers.update(refusal.headers)
+        except CheckError as problem:
+            response = _json(error_body(problem.code, str(problem)), 503)
+        except Exception:  # the edge: log it, tell nothing
+            logger.exception("answering %s failed", request.path)
+            response = _json(error_body("internal_error", "The answer could not be made; see the log"), 500)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def _route(self, request: Request, path: str) -> Response:
+        answer = self.endpoints.get(path.removeprefix("/").removesuffix("/"))
+        if answer is None:
+            raise Refusal(404, "not_found", f"Nothing here; there are {', '.join(f'{p}/' for p in self.endpoints)}")
+        check_method(request)
+        return answer(request)
+
+    def _answer_health(self, request: Request) -> Response:
+        verbose = _flag(request, "verbose")
+        if verbose:
+            authorize(request, self._health)
+        known = is_authorized(request, self._health)
+        report = self._health.check()
+        body = health_body(report, verbose=verbose) if known else {"status": report.status}
+        return _json(body, 503 if report.status == UNHEALTHY else 200)
+
+    def _answer_live(self, request: Request) -> Response:
+        return _json({"status": "alive"}, 200)
+
+    def _answer_tasks(self, request: Request) -> Response:
+        authorize(request, self._health)
+        limit = _limit(request)
+        wanted = {key: request.args[key] for key in ("task_name", "worker") if key in request.args}
+        observation = self._health.ask()
+        running = [task for task in observation.running if _matches(task, wanted)]
+        scheduled = [task for task in observation.scheduled if _matches(task, wanted)]
+        return _json(tasks_body(running, scheduled, limit), 200)
+
+    def _answer_stats(self, request: Request) -> Response:
+        authorize(request, self._health)
+        return _json(stats_body(self._health.ask()), 200)
+
+
+def check_method(request: Request) -> None:
+    """Refuse what is neither GET nor HEAD."""
+    if request.method not in METHODS:
+        message = f"Only {' and '.join(METHODS)} are answered"
+        raise Refusal(405, "method_not_allowed", message, {"Allow": ", ".join(METHODS)})
+
+
+def authorize(request: Request, health: CeleryHealth) -> None:
+    """Refuse a request without the access token, where one is set."""
+    if not is_authorized(request, health):
+        message = "Give the access token as 'Authorization: Bearer TOKEN'"
+        raise Refusal(401, "unauthorized", message, {"WWW-Authenticate": 'Bearer realm="celery_health"'})
+
+
+def is_authorized(request: Request, health: CeleryHealth) -> bool:
+    """Whether the request carries the access token, or none is set; in constant time."""
+    token = health.settings.access_token
+    if token is None:
+        return True
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token.encode())
+    return same and scheme.lower() == "bearer"
+
+
+def refusal_response(refusal: Refusal) -> Response:
+    """The error body of a refusal."""
+    response = _json(error_body(refusal.code, refusal.message), refusal.status)
+    response.headers.update({**refusal.headers, "Cache-Control": "no-store"})
+    return response
+
+
+def _flag(request: Request, name: str) -> bool:
+    value = request.args.get(name)
+    if value is None:
+        return False
+    if value.lower() not in TRUTHS:
+        raise Refusal(400, "invalid_parameter", f"{name} takes one of {', '.join(TRUTHS)}")
+    return TRUTHS[value.lower()]
+
+
+def _limit(request: Request) -> int:
+    value = request.args.get("limit")
+    if value is None:
+        return DEFAULT_LIMIT
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise Refusal(400, "invalid_parameter", "limit takes a whole number from 0 to 999999999")
+    return int(value)
+
+
+def _matches(task: Any, wanted: dict[str, str]) -> bool:
+    return all(getattr(task, key) == value for key, value in wanted.items())
+
+
+def _json(body: dict[str, Any], status: int) -> Response:
+    return Response(json.dumps(body) + "\n", status=status, mimetype="application/json")

@@ -1,0 +1,50 @@
+"""The Flask blueprint: translates between Flask and ``api``, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Blueprint, request
+from flask.blueprints import BlueprintSetupState
+from werkzeug.wrappers import Response
+
+from .api import Api
+from .cli.command import health_command
+from .health import CeleryHealth
+
+
+def create_blueprint(health: CeleryHealth) -> Blueprint:
+    """A blueprint with ``health/``, ``health/live/``, ``tasks/``, ``stats/`` and ``flask celery-health``.
+
+    Register it with the prefix of your choice::
+
+        app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
+    """
+    api = Api(health)
+    blueprint = Blueprint("celery_health", __name__, cli_group=None)
+    blueprint.cli.add_command(health_command(lambda: health, name="celery-health"))
+    blueprint.record(lambda state: _add_routes(state, api))
+    return blueprint
+
+
+def _add_routes(state: BlueprintSetupState, api: Api) -> None:
+    """Every path with every method, so that refusals too have our error body.
+
+    The rule is made without Flask's ``add_url_rule``, which cannot say "any method".
+    """
+    prefix = "/" + (state.url_prefix or "").strip("/")
+    routes = {path.replace("/", "_"): f"{path}/" for path in api.endpoints}
+    if prefix != "/":  # at the root of the application, other paths are not ours
+        routes.update(root="", not_found="<path:path>")
+        prefix += "/"
+    for name, path in routes.items():
+        endpoint = f"{state.name}.{name}"
+        rule = state.app.url_rule_class(
+            prefix + path, endpoint=endpoint, subdomain=state.subdomain, strict_slashes=False
+        )
+        state.app.url_map.add(rule)
+        state.app.view_functions[endpoint] = _view(api, path)
+
+
+def _view(api: Api, path: str) -> Callable[..., Response]:
+    return lambda **rest: api.respond(request, rest.get("path", path))

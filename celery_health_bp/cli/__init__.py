@@ -1,0 +1,1 @@
+"""The commands: one report, one rendering, one set of options and exit codes."""

@@ -1,0 +1,164 @@
+"""Everything that ``/metrics`` shows, read at scrape: job counts, workers, queues, verdict.
+
+A source that cannot be read leaves its families out and says so in
+``celery_health_scrape_success``; the scrape itself never fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from .errors import CeleryHealthError
+from .health import CeleryHealth
+from .ledger import COUNTERS, HISTOGRAMS, Counts, Histogram
+from .report import STATUSES, HealthReport, Worker
+
+logger = logging.getLogger(__name__)
+
+HELP = {
+    "started": "Attempts accepted by a pool process.",
+    "completed": "Attempts that returned.",
+    "failed": "Attempts that failed for good.",
+    "retried": "Attempts that asked for a retry, by the type of its cause.",
+    "aborted": "Attempts that started and neither returned nor failed.",
+    "discarded": "Messages that never started: revoked or expired.",
+    "duration": "Execution time of completed attempts in seconds.",
+    "queue_wait": "Time from publishing (or the ETA, if later) to start in seconds.",
+}
+
+
+class CeleryCollector(Collector):
+    """A prometheus_client collector over one ``CeleryHealth``.
+
+    Arguments:
+        health: asked once per scrape; its cache and its deadline hold.
+    """
+
+    def __init__(self, health: CeleryHealth) -> None:
+        self._health = health
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask the workers."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, each exactly once."""
+        success = GaugeMetricFamily("celery_health_scrape_success", "1 if the source was read.", labels=["source"])
+        seconds = GaugeMetricFamily(
+            "celery_health_scrape_duration_seconds", "Time to read the source in seconds.", labels=["source"]
+        )
+        began = time.monotonic()
+        report = self._health.check()
+        asked = report.observation.problem is None
+        lengths_read = asked and all(length >= 0 for length in report.queues.values())
+        for source, read in (("workers", asked), ("queues", lengths_read)):
+            success.add_metric([source], int(read))
+            seconds.add_metric([source], time.monotonic() - began)
+        yield from _fleet_families(report, asked)
+
+        began = time.monotonic()
+        counts = self._job_counts()
+        success.add_metric(["store"], int(counts is not None))
+        seconds.add_metric(["store"], time.monotonic() - began)
+        if counts is not None:
+            yield from job_families(counts, self._health.settings.namespace, self._bounds())
+        yield from (success, seconds)
+
+    def _job_counts(self) -> list[tuple[str | None, Counts]] | None:
+        try:
+            return self._health.job_counts()
+        except CeleryHealthError as exc:
+            logger.warning("no job totals in this scrape: %s", exc)
+            return None
+
+    def _bounds(self) -> tuple[float, ...]:
+        return self._health.settings.duration_buckets_seconds
+
+
+def _fleet_families(report: HealthReport, asked: bool) -> Iterator[Metric]:
+    status = GaugeMetricFamily("celery_health_status", "1 for the current status.", labels=["status"])
+    for name in STATUSES:
+        status.add_metric([name], int(name == report.status))
+    yield status
+    if not asked:
+        return
+    lengths = GaugeMetricFamily("celery_queue_length", "Messages waiting in the queue.", labels=["queue_name"])
+    for name, length in report.queues.items():
+        if length >= 0:
+            lengths.add_metric([name], length)
+    yield lengths
+    yield GaugeMetricFamily("celery_workers", "Workers that answer.", value=len(report.active_workers))
+    workers = [worker for worker in report.observation.workers if worker.active]
+    yield from (_worker_gauge(name, help_text, workers) for name, help_text in WORKER_GAUGES.items())
+
+
+WORKER_GAUGES = {
+    "celery_worker_up": "1 while the worker answers.",
+    "celery_worker_tasks_active": "Attempts running.",
+    "celery_worker_tasks_reserved": "Messages prefetched and waiting in the worker.",
+    "celery_worker_tasks_scheduled": "Messages waiting in the worker for their ETA.",
+    "celery_worker_pool_size": "Processes, threads or greenlets of the pool.",
+}
+
+
+def _worker_gauge(name: str, help_text: str, workers: Iterable[Worker]) -> Metric:
+    family = GaugeMetricFamily(name, help_text, labels=["hostname"])
+    for worker in workers:
+        values = {
+            "celery_worker_up": 1,
+            "celery_worker_tasks_active": None if worker.running is None else len(worker.running),
+            "celery_worker_tasks_reserved": worker.reserved,
+            "celery_worker_tasks_scheduled": None if worker.scheduled is None else len(worker.scheduled),
+            "celery_worker_pool_size": worker.concurrency,
+        }
+        value = values[name]
+        if value is not None:
+            family.add_metric([worker.name], value)
+    return family
+
+
+def job_families(
+    counts: list[tuple[str | None, Counts]], namespace: str, bounds: tuple[float, ...]
+) -> Iterator[Metric]:
+    """The families of job counts; a ``worker`` label only where counts belong to one worker."""
+    prefix = f"{namespace}_" if namespace else ""
+    extra = ["worker"] if any(worker is not None for worker, _ in counts) else []
+    for kind, detail_label in COUNTERS.items():
+        labels = ["task_name", *([detail_label] if detail_label else []), "customer_id", *extra]
+        counter = CounterMetricFamily(f"{prefix}background_job_{kind}", HELP[kind], labels=labels)
+        for worker, found in counts:
+            own = [worker or ""] if extra else []
+            for series, number in found.counters.items():
+                if series.kind == kind:
+                    detail = [series.detail] if detail_label else []
+                    counter.add_metric([series.task_name, *detail, series.customer_id, *own], number)
+        yield counter
+    for name in HISTOGRAMS:
+        metric = f"{prefix}background_job_{name}_seconds"
+        family = HistogramMetricFamily(metric, HELP[name], labels=["task_name", *extra])
+        for worker, found in counts:
+            own = [worker or ""] if extra else []
+            for (histogram, task_name), values in found.histograms.items():
+                if histogram == name:
+                    family.add_metric([task_name, *own], _cumulative(values, bounds), values.sum_seconds)
+        yield family
+    errors = sum(found.internal_errors for _, found in counts)
+    yield CounterMetricFamily("celery_health_internal_errors", "Errors of this package while counting.", value=errors)
+
+
+def _cumulative(histogram: Histogram, bounds: tuple[float, ...]) -> list[tuple[str, float]]:
+    every = sorted({*bounds, *histogram.buckets, float("inf")})
+    totals = accumulate(histogram.buckets[bound] for bound in every)
+    return [(floatToGoString(bound), total) for bound, total in zip(every, totals, strict=True)]  # type: ignore[no-untyped-call]

@@ -1,0 +1,63 @@
+"""Counts runs that have no Request: ``task_always_eager`` and ``.apply()``.
+
+They count in the process that they run in, from Celery's ``task_prerun`` and
+``task_postrun``, which see every end of an eager run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from celery import signals
+
+from .outcomes import COMPLETED, Outcome, outcome_of
+from .recorder import Recorder, recorder_of
+
+#: Marks a function whose attempts are counted; Celery's wrappers carry it along.
+MARK = "celery_health_monitored"
+
+
+def connect() -> None:
+    """Listen to eager runs of this process; doing it twice does it once."""
+    signals.task_prerun.connect(_started, dispatch_uid=f"{__name__}.started", weak=False)
+    signals.task_postrun.connect(_ended, dispatch_uid=f"{__name__}.ended", weak=False)
+
+
+def _recorder(task: Any) -> Recorder | None:
+    if not task.request.is_eager or not getattr(task.run, MARK, getattr(task, MARK, False)):
+        return None
+    return recorder_of(task.app)
+
+
+def _started(task: Any, args: Any, kwargs: Any, **_: Any) -> None:
+    recorder = _recorder(task)
+    if recorder is None:
+        return
+    try:
+        task.request.update(celery_health_began=time.monotonic())
+        recorder.count("started", task, recorder.customer(task, args, kwargs))
+    except Exception:
+        recorder.failed_inside()
+
+
+def _ended(task: Any, args: Any, kwargs: Any, state: str | None, retval: Any, **_: Any) -> None:
+    recorder = _recorder(task)
+    if recorder is None:
+        return
+    try:
+        outcome = _outcome(state, retval)
+        recorder.count(outcome.kind, task, recorder.customer(task, args, kwargs), outcome.detail)
+        if outcome is COMPLETED:
+            recorder.ledger.observe("duration", task.name, time.monotonic() - task.request.celery_health_began)
+    except Exception:
+        recorder.failed_inside()
+
+
+def _outcome(state: str | None, retval: Any) -> Outcome:
+    if state == "SUCCESS":
+        return COMPLETED
+    # With task_eager_propagates there is no state: the exception is on its way out.
+    raised = retval if isinstance(retval, BaseException) else sys.exc_info()[1]
+    return outcome_of(raised) if raised is not None else Outcome("failed", str(state))

@@ -1,0 +1,218 @@
+"""CeleryHealth: what the workers of one Celery app say, judged. No web framework.
+
+One check answers health, tasks, stats, metrics and the command: it asks all
+workers everything at once and is kept for ``cache_seconds``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from celery import Celery
+
+from .broker import IO_TIMEOUT_SECONDS, broker_place
+from .errors import CheckError, DeadlineExceeded
+from .fleet import Answers, Fleet
+from .flight import SingleFlight
+from .ledger import Counts
+from .queues import NOT_KNOWN, declared_queues
+from .recorder import recorder_of
+from .replies import worker_of
+from .report import UNHEALTHY, HealthReport, Observation, Queue, judge
+from .settings import Settings
+from .stores import open_store
+
+#: The caller waits this much longer than the check may take, as a part of ``timeout_seconds``.
+GRACE = 0.1
+
+
+class CeleryHealth:
+    """Health of one Celery application; share one instance in a process.
+
+    Arguments:
+        celery_factory: returns the Celery app; called on first use, once.
+        settings: ``None``: the app's ``celery_health`` configuration key, then
+            the environment, then the defaults.
+
+    Raises:
+        ConfigurationError: a setting in the environment is wrong.
+    """
+
+    def __init__(self, celery_factory: Callable[[], Celery], settings: Settings | None = None) -> None:
+        self._factory = celery_factory
+        self._app: Celery | None = None
+        self._settings = settings
+        self._app_lock = threading.Lock()
+        self._processes: dict[int, _Process] = {}
+        if settings is None:
+            Settings.from_env()
+
+    @property
+    def app(self) -> Celery:
+        """The injected Celery app."""
+        if self._app is None:
+            with self._app_lock:
+                if self._app is None:
+                    self._app = self._factory()
+        return self._app
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force.
+
+        Raises:
+            ConfigurationError: the app's ``celery_health`` configuration is wrong.
+        """
+        if self._settings is None:
+            self._settings = Settings.from_celery(self.app)
+        return self._settings
+
+    def check(self) -> HealthReport:
+        """The verdict, by ``timeout_seconds`` at the latest."""
+        return judge(self.observe(), self.settings, self.app.main or "proj")
+
+    def observe(self) -> Observation:
+        """What the workers say: of the last ``cache_seconds``, or asked now.
+
+        A broker that cannot be reached is no exception but its ``problem``.
+        """
+        return self._process().observe()
+
+    def ask(self) -> Observation:
+        """As ``observe``, for answers that would be wrong without a worker's reply.
+
+        Raises:
+            CheckError: the workers could not be asked, or none answered.
+        """
+        observation = self.observe()
+        if observation.problem is not None:
+            raise observation.problem
+        if not observation.workers:
+            seconds = self.settings.timeout_seconds
+            raise DeadlineExceeded(f"No worker answered within {seconds:g} s", "Start Celery workers")
+        return observation
+
+    def job_counts(self) -> list[tuple[str | None, Counts]]:
+        """The job counts of all workers, each with its worker's name; of the whole fleet: ``None``.
+
+        Raises:
+            StoreUnavailable: the store could not be read.
+            CheckError: there is no store, and the workers could not be asked.
+        """
+        return self._process().job_counts()
+
+    def close(self) -> None:
+        """Close this process's connection; the next check opens a new one. Done by itself at exit."""
+        self._process().close()
+
+    def _process(self) -> _Process:
+        # A forked child must not use its parent's connections, threads and locks.
+        found = self._processes.get(os.getpid())
+        return found or self._processes.setdefault(os.getpid(), _Process(self.app, self.settings))
+
+
+class _Process:
+    """What one process holds: its connection, its last observation, its store."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._fleet = Fleet(app, settings.queues)
+        self._fleet_lock = threading.Lock()
+        self._checks = SingleFlight(self._check)
+        self._counts = SingleFlight(self._ask_counts)
+        self._last: tuple[float, Observation] | None = None
+        self._store = open_store(app, settings)
+        self._pid = os.getpid()
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Leave nothing on the broker; a check that is stuck is left to end by itself."""
+        if self._pid == os.getpid() and self._fleet_lock.acquire(timeout=IO_TIMEOUT_SECONDS):
+            try:
+                self._fleet.close()
+            finally:
+                self._fleet_lock.release()
+
+    def observe(self) -> Observation:
+        settings, last = self._settings, self._last
+        if last is not None and time.monotonic() - last[0] < settings.cache_seconds:
+            return last[1]
+        try:
+            return self._checks.result(settings.timeout_seconds * (1 + GRACE))
+        except TimeoutError:
+            return self._failed(time.monotonic() - settings.timeout_seconds, overdue(self._app, settings))
+
+    def job_counts(self) -> list[tuple[str | None, Counts]]:
+        if self._store is not None:
+            return [(None, self._store.totals())]
+        try:
+            return self._counts.result(self._settings.timeout_seconds * (1 + GRACE))
+        except TimeoutError:
+            raise overdue(self._app, self._settings) from None
+
+    def _check(self) -> Observation:
+        """One check, on a thread of its own."""
+        began = time.monotonic()
+        try:
+            with self._fleet_lock:
+                answers = self._fleet.ask(self._settings.timeout_seconds)
+        except CheckError as problem:
+            observation = self._failed(began, problem)
+        else:
+            observation = observation_of(answers, time.monotonic() - began)
+        sound = judge(observation, self._settings, "").status != UNHEALTHY
+        # Bad news is not kept: the first check after a fault must see that it is over.
+        self._last = (time.monotonic(), observation) if sound else None
+        return observation
+
+    def _failed(self, began: float, problem: CheckError) -> Observation:
+        names = self._settings.queues or declared_queues(self._app)
+        unread = {name: Queue(NOT_KNOWN, None) for name in names}
+        return Observation(time.time(), time.monotonic() - began, (), unread, problem)
+
+    def _ask_counts(self) -> list[tuple[str | None, Counts]]:
+        local = recorder_of(self._app).ledger.copy()
+        counts: list[tuple[str | None, Counts]] = [(socket.gethostname(), local)] if local else []
+        observation = self.observe()
+        if observation.problem is not None:
+            raise observation.problem
+        nodes = [worker.name for worker in observation.workers if worker.monitored]
+        if nodes:
+            with self._fleet_lock:
+                replies = self._fleet.ask_counts(nodes, self._settings.timeout_seconds / 2)
+            counts += [(node, Counts.from_rows(rows)) for node, rows in sorted(replies.items())]
+        return counts
+
+
+def overdue(app: Celery, settings: Settings) -> DeadlineExceeded:
+    """The problem of a check that did not even come back to say what is wrong."""
+    place = broker_place(app)
+    return DeadlineExceeded(
+        f"Broker {place} did not answer within {settings.timeout_seconds:g} s",
+        f"Check whether the broker is overloaded or frozen, and the network to it: {place}",
+    )
+
+
+def observation_of(answers: Answers, duration_seconds: float) -> Observation:
+    """The observation that a check's answers make."""
+    found = (worker_of(name, replies) for name, replies in sorted(answers.replies.items()))
+    workers = tuple(worker for worker in found if worker is not None)
+    consumed = Counter(name for worker in workers for name in worker.queues or ())
+    sure = all(worker.queues is not None for worker in workers)
+    return Observation(
+        taken_at=time.time(),
+        duration_seconds=duration_seconds,
+        workers=workers,
+        queues={
+            name: Queue(length, consumed[name] if sure or consumed[name] else None)
+            for name, length in answers.lengths.items()
+        },
+        not_known=tuple(f"{node} had answered before and did not answer now" for node in sorted(answers.missing)),
+    )

@@ -1,0 +1,151 @@
+"""Counts of one process: outcomes and durations of attempts. Pure, no I/O.
+
+An *attempt* is one run of a task. The law of attempts, at rest and for each
+task and customer: ``started = completed + failed + retried + aborted``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, NamedTuple
+
+#: Kind of count -> name of its label besides task_name and customer_id.
+COUNTERS: dict[str, str | None] = {
+    "started": None,
+    "completed": None,
+    "failed": "error_type",
+    "retried": "error_type",
+    "aborted": "reason",
+    "discarded": "reason",
+}
+HISTOGRAMS = ("duration", "queue_wait")
+
+#: Key that a worker with this package adds to its ``stats`` reply.
+STATS_KEY = "celery_health"
+
+#: Label value of customers beyond ``max_customers``, and of attempts without one.
+OTHER, UNKNOWN = "other", "unknown"
+UNCAPPED = frozenset({"", OTHER, UNKNOWN})
+
+
+class Series(NamedTuple):
+    """One counter: ``detail`` is the error type or the reason, or empty."""
+
+    kind: str
+    task_name: str
+    detail: str
+    customer_id: str
+
+
+@dataclass
+class Histogram:
+    """Observations per upper bound in seconds (``inf`` is the last), and their sum."""
+
+    buckets: Counter[float] = field(default_factory=Counter)
+    sum_seconds: float = 0.0
+
+    def observe(self, seconds: float, bounds: Sequence[float]) -> None:
+        """Count one observation under the lowest bound that holds it."""
+        index = bisect_left(bounds, seconds)
+        self.buckets[bounds[index] if index < len(bounds) else float("inf")] += 1
+        self.sum_seconds += seconds
+
+
+@dataclass
+class Counts:
+    """What was counted: a worker's since its last flush, or a whole fleet's."""
+
+    counters: Counter[Series] = field(default_factory=Counter)
+    histograms: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    internal_errors: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.counters or self.histograms or self.internal_errors)
+
+    def to_rows(self) -> dict[str, list[list[Any]]]:
+        """As plain lists, for a reply in JSON."""
+        return {
+            "counters": [[*series, number] for series, number in self.counters.items()],
+            "buckets": [
+                [*key, repr(bound), number]
+                for key, found in self.histograms.items()
+                for bound, number in found.buckets.items()
+            ],
+            "sums": [[*key, found.sum_seconds] for key, found in self.histograms.items()],
+            "internal_errors": [[self.internal_errors]],
+        }
+
+    @classmethod
+    def from_rows(cls, rows: Mapping[str, list[list[Any]]]) -> Counts:
+        """The counts of ``to_rows``."""
+        counts = cls(internal_errors=rows["internal_errors"][0][0])
+        for *series, number in rows["counters"]:
+            counts.counters[Series(*series)] = number
+        for name, task, seconds in rows["sums"]:
+            counts.histograms[name, task] = Histogram(sum_seconds=seconds)
+        for name, task, bound, number in rows["buckets"]:
+            counts.histograms[name, task].buckets[float(bound)] = number
+        return counts
+
+
+class Ledger:
+    """Counts of one process; every method may be called from any thread.
+
+    Arguments:
+        bounds: upper bounds of the histograms in seconds, rising.
+        max_customers: most customers per task that are held at once; every
+            further one counts as ``other``. ``take`` starts anew.
+    """
+
+    def __init__(self, bounds: Sequence[float], max_customers: int) -> None:
+        self._bounds = bounds
+        self._max_customers = max_customers
+        self._counts = Counts()
+        self._customers: dict[str, set[str]] = {}
+        self._lock = Lock()
+
+    def count(self, kind: str, task_name: str, customer_id: str, detail: str = "") -> None:
+        """Add one to a counter; ``kind`` is a key of ``COUNTERS``."""
+        with self._lock:
+            customer_id = self._capped(task_name, customer_id)
+            self._counts.counters[Series(kind, task_name, detail, customer_id)] += 1
+
+    def observe(self, histogram: str, task_name: str, seconds: float) -> None:
+        """Add one observation in seconds to a histogram of ``HISTOGRAMS``."""
+        with self._lock:
+            found = self._counts.histograms.setdefault((histogram, task_name), Histogram())
+            found.observe(seconds, self._bounds)
+
+    def internal_error(self) -> None:
+        """Count an exception of our own code."""
+        with self._lock:
+            self._counts.internal_errors += 1
+
+    def take(self) -> Counts:
+        """All counts since the last ``take``; they are the caller's from now on."""
+        with self._lock:
+            taken, self._counts, self._customers = self._counts, Counts(), {}
+        return taken
+
+    def copy(self) -> Counts:
+        """All counts since the last ``take``, which stay here as well."""
+        with self._lock:
+            histograms = {
+                key: Histogram(Counter(found.buckets), found.sum_seconds)
+                for key, found in self._counts.histograms.items()
+            }
+            return Counts(Counter(self._counts.counters), histograms, self._counts.internal_errors)
+
+    def _capped(self, task_name: str, customer_id: str) -> str:
+        if customer_id in UNCAPPED:
+            return customer_id
+        known = self._customers.setdefault(task_name, set())
+        if customer_id not in known:
+            if len(known) >= self._max_customers:
+                return OTHER
+            known.add(customer_id)
+        return customer_id

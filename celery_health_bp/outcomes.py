@@ -1,0 +1,52 @@
+"""How an attempt ended: from Celery's exception to a counter and its label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from billiard.einfo import ExceptionWithTraceback
+from celery.exceptions import Ignore, Reject, Retry, Terminated, WorkerLostError
+from celery.utils.serialization import UnpickleableExceptionWrapper
+
+
+class Outcome(NamedTuple):
+    """A kind of ``ledger.COUNTERS`` and its error type or reason."""
+
+    kind: str
+    detail: str = ""
+
+
+COMPLETED = Outcome("completed")
+TIMED_OUT = Outcome("failed", "TimeLimitExceeded")
+WORKER_LOST = Outcome("failed", WorkerLostError.__name__)
+TERMINATED = Outcome("aborted", "terminated")
+CANCELLED = Outcome("aborted", "cancelled")
+REVOKED = Outcome("discarded", "revoked")
+EXPIRED = Outcome("discarded", "expired")
+
+
+def outcome_of(exc: BaseException) -> Outcome:
+    """The outcome of an attempt that ended with this exception.
+
+    A ``BaseException`` that is no ``Exception`` (``SystemExit``,
+    ``KeyboardInterrupt``) takes the pool process with it: ``WorkerLostError``.
+    """
+    if isinstance(exc, ExceptionWithTraceback):
+        exc = exc.exc
+    if isinstance(exc, Retry):
+        return Outcome("retried", _class_name(exc.exc or exc))
+    if isinstance(exc, Reject):
+        return Outcome("aborted", "requeued" if exc.requeue else "rejected")
+    if isinstance(exc, Ignore):
+        return Outcome("aborted", "ignored")
+    if isinstance(exc, Terminated):
+        return TERMINATED
+    if not isinstance(exc, Exception):
+        return WORKER_LOST
+    return Outcome("failed", _class_name(exc))
+
+
+def _class_name(exc: BaseException) -> str:
+    if isinstance(exc, UnpickleableExceptionWrapper):
+        return str(exc.exc_cls_name)
+    return type(exc).__name__

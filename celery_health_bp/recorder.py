@@ -1,0 +1,157 @@
+"""One process's counting for one Celery app: the ledger, and the thread that empties it.
+
+The thread is a daemon that starts with the first count. While the store is
+away the ledger goes on counting, and one batch waits to be sent again; no task
+ever waits for the store.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+from threading import Event, Lock, Thread
+from typing import Any
+from uuid import uuid4
+
+from .customers import CustomerFinder
+from .errors import StoreUnavailable
+from .ledger import Counts, Ledger
+from .settings import Settings
+from .stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
+
+logger = logging.getLogger(__name__)
+
+#: How much longer the pause gets after each failed flush, and its limit.
+BACKOFF_FACTOR, BACKOFF_LIMIT_SECONDS = 2, 15.0
+#: Customers per task that may wait in memory while the store is away, as a multiple of max_customers.
+WAITING_CUSTOMERS_FACTOR = 10
+
+_ATTRIBUTE = "_celery_health_recorder"
+
+
+class Recorder:
+    """Counts attempts of one app in one process and carries them to the store.
+
+    Arguments:
+        settings: intervals, buckets and the cap of customers.
+        store: where the counts go; ``None``: they stay here until asked for.
+    """
+
+    def __init__(self, settings: Settings, store: Store | None) -> None:
+        factor = 1 if store is None else WAITING_CUSTOMERS_FACTOR
+        self.settings = settings
+        self.pid = os.getpid()
+        self.ledger = Ledger(settings.duration_buckets_seconds, settings.max_customers * factor)
+        self._store = store
+        self._writer = f"{socket.gethostname()}:{self.pid}:{uuid4().hex}"
+        self._sequence = 0
+        self._batch: Counts | None = None
+        self._flush_lock = Lock()
+        self._start_lock = Lock()
+        self._thread: Thread | None = None
+        self._stopping = Event()
+        self._finders: dict[str, CustomerFinder] = {}
+        self._failed_once = False
+        self._store_away = False
+
+    @property
+    def store_name(self) -> str:
+        """Where the counts go: ``redis``, or ``control`` for nowhere until asked for."""
+        return "control" if self._store is None else "redis"
+
+    # -- counting: called for every attempt, must neither raise nor wait --
+
+    def count(self, kind: str, task: Any, customer_id: str, detail: str = "") -> None:
+        """Count one event of an attempt of ``task`` under its registered name."""
+        self.start()
+        self.ledger.count(kind, task.name, customer_id, detail)
+
+    def customer(self, task: Any, args: Any, kwargs: Any) -> str:
+        """The ``customer_id`` of an attempt with these arguments."""
+        finder = self._finders.get(task.name)
+        if finder is None:
+            finder = self._finders[task.name] = CustomerFinder(task, self.settings)
+        return finder.find(args, kwargs)
+
+    def failed_inside(self) -> None:
+        """An exception of our own code while counting: log it once, count each."""
+        self.ledger.internal_error()
+        if not self._failed_once:
+            self._failed_once = True
+            logger.exception("counting an attempt failed; the job itself is not affected (logged once)")
+
+    # -- carrying --
+
+    def flush(self) -> bool:
+        """Send what was counted; ``False`` if the store did not take it (it will be sent again)."""
+        if self._store is None:
+            return True
+        with self._flush_lock:
+            if self._batch is None:
+                self._batch = self.ledger.take() or None
+                self._sequence += self._batch is not None
+            if self._batch is None:
+                return True
+            try:
+                self._store.add(self._writer, self._sequence, self._batch)
+            except StoreUnavailable as exc:
+                if not self._store_away:
+                    logger.warning("%s; counting goes on in memory and is sent when it is back", exc)
+                self._store_away = True
+                return False
+            if self._store_away:
+                logger.warning("job totals: the store is back, nothing was lost")
+            self._store_away = False
+            self._batch = None
+        return True
+
+    def start(self) -> None:
+        """Begin sending every ``flush_interval_seconds``; without a store there is nothing to send."""
+        if self._thread is not None or self._store is None:
+            return
+        with self._start_lock:
+            if self._thread is None:
+                self._stopping = Event()
+                self._thread = Thread(target=self._run, args=(self._stopping,), name="celery-health-flush", daemon=True)
+                self._thread.start()
+                atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the thread, and send what is left."""
+        thread, self._thread = self._thread, None
+        self._stopping.set()
+        if thread is not None:
+            thread.join(timeout=2 * SOCKET_TIMEOUT_SECONDS)
+        if self.flush():  # a batch whose sending had failed before goes first,
+            self.flush()  # then what was counted since
+        atexit.unregister(self.stop)
+
+    def _run(self, stopping: Event) -> None:
+        pause = interval = self.settings.flush_interval_seconds
+        while not stopping.wait(pause):
+            try:
+                taken = self.flush()
+            except Exception:
+                self.failed_inside()
+                taken = False
+            pause = interval if taken else min(pause * BACKOFF_FACTOR, max(interval, BACKOFF_LIMIT_SECONDS))
+
+
+def recorder_of(app: Any) -> Recorder:
+    """The recorder of an app in this process; a forked child gets its own.
+
+    Raises:
+        ConfigurationError: the app's settings are wrong.
+    """
+    found: Recorder | None = app.__dict__.get(_ATTRIBUTE)
+    if found is not None and found.pid == os.getpid():
+        return found
+    settings = Settings.from_celery(app)
+    made = Recorder(settings, open_store(app, settings))
+    # Two threads may both get here: the first one's recorder stays.
+    if found is not None:
+        app.__dict__.pop(_ATTRIBUTE, None)
+    kept: Recorder = app.__dict__.setdefault(_ATTRIBUTE, made)
+    return kept

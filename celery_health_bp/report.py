@@ -1,0 +1,172 @@
+"""What was observed, and the rules that turn it into a verdict. Pure, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import CheckError
+from .settings import Settings
+
+HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
+STATUSES = (HEALTHY, DEGRADED, UNHEALTHY)
+
+NO_WORKERS = "No active Celery workers found"
+
+
+@dataclass(frozen=True)
+class RunningTask:
+    """An attempt in a pool process; ``time_start`` is in seconds since the epoch."""
+
+    worker: str
+    task_name: str
+    task_id: str
+    time_start: float | None
+
+
+@dataclass(frozen=True)
+class ScheduledTask:
+    """A message that waits in a worker for its ETA (ISO 8601)."""
+
+    worker: str
+    task_name: str
+    task_id: str
+    eta: str | None
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One node that answered; ``None`` is what its answer did not say.
+
+    Attributes:
+        queues: names of the queues it consumes; ``None``: it did not say.
+        uptime_seconds: since its main process started.
+        processes: process ids of its pool.
+        monitored: it runs this package, and can be asked for its job counts.
+    """
+
+    name: str
+    pool: str | None = None
+    concurrency: int | None = None
+    processes: tuple[int, ...] = ()
+    queues: tuple[str, ...] | None = None
+    uptime_seconds: float | None = None
+    running: tuple[RunningTask, ...] | None = None
+    scheduled: tuple[ScheduledTask, ...] | None = None
+    reserved: int | None = None
+    monitored: bool = False
+
+    @property
+    def active(self) -> bool:
+        """It takes jobs: a node that answers and consumes no queue does not."""
+        return self.queues is None or bool(self.queues)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """``length`` in messages, -1 if unknown; ``consumers`` in workers, ``None`` if unknown."""
+
+    length: int
+    consumers: int | None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One check: all that the workers and the broker said before the deadline.
+
+    Attributes:
+        taken_at: seconds since the epoch.
+        duration_seconds: how long the check took.
+        problem: why the workers could not be asked, if they could not.
+        not_known: sentences on what could not be found out, and why.
+    """
+
+    taken_at: float
+    duration_seconds: float
+    workers: tuple[Worker, ...] = ()
+    queues: Mapping[str, Queue] = field(default_factory=dict)
+    problem: CheckError | None = None
+    not_known: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> list[RunningTask]:
+        """Running attempts of all workers."""
+        return [task for worker in self.workers for task in worker.running or ()]
+
+    @property
+    def scheduled(self) -> list[ScheduledTask]:
+        """Scheduled messages of all workers."""
+        return [task for worker in self.workers for task in worker.scheduled or ()]
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """The verdict: ``status`` is one of ``STATUSES``; ``error`` says why it is unhealthy."""
+
+    status: str
+    active_workers: tuple[str, ...]
+    queues: Mapping[str, int]
+    recommendations: tuple[str, ...]
+    error: str | None
+    observation: Observation
+
+    @property
+    def healthy_workers(self) -> bool:
+        """Enough workers answer."""
+        return self.error is None
+
+
+def judge(observation: Observation, settings: Settings, app_name: str) -> HealthReport:
+    """The verdict on an observation.
+
+    Arguments:
+        app_name: what stands after ``celery -A`` in a recommendation.
+    """
+    active = tuple(sorted(worker.name for worker in observation.workers if worker.active))
+    error, advice = _worker_problem(observation, active, settings, app_name)
+    queue_advice = _queue_problems(observation, settings, app_name, nobody=bool(error) and not active)
+    status = UNHEALTHY if error else DEGRADED if queue_advice else HEALTHY
+    return HealthReport(
+        status=status,
+        active_workers=active,
+        queues={name: queue.length for name, queue in sorted(observation.queues.items())},
+        recommendations=(*advice, *queue_advice),
+        error=error,
+        observation=observation,
+    )
+
+
+def _worker_problem(
+    observation: Observation, active: tuple[str, ...], settings: Settings, app_name: str
+) -> tuple[str | None, tuple[str, ...]]:
+    start = f"Start Celery workers: celery -A {app_name} worker --loglevel=info"
+    if observation.problem is not None:
+        return str(observation.problem), (observation.problem.recommendation,)
+    if len(active) >= settings.min_workers:
+        return None, ()
+    if active:
+        return f"Only {len(active)} of at least {settings.min_workers} workers answer", (start,)
+    if observation.workers:
+        names = ", ".join(worker.name for worker in observation.workers)
+        advice = f"Restart them, or add their queue again: celery -A {app_name} control add_consumer QUEUE"
+        return f"No worker consumes a queue; answering without one: {names}", (advice,)
+    return NO_WORKERS, (start,)
+
+
+def _queue_problems(observation: Observation, settings: Settings, app_name: str, *, nobody: bool) -> tuple[str, ...]:
+    """Advice on each queue; that there is no worker at all (``nobody``) is said once, elsewhere."""
+    advice = []
+    threshold = settings.queue_length_threshold
+    for name, queue in sorted(observation.queues.items()):
+        if queue.length > threshold:
+            consumers = "unknown" if queue.consumers is None else queue.consumers
+            advice.append(
+                f"Queue {name} holds {queue.length} messages (threshold {threshold}, consumers: {consumers}): "
+                "add workers, or look at stats/ for slow tasks"
+            )
+        if queue.length > 0 and queue.consumers == 0 and not nobody:
+            advice.append(
+                f"Queue {name} holds {queue.length} messages and no worker consumes it: "
+                f"celery -A {app_name} worker -Q {name}"
+            )
+    return tuple(advice)

@@ -1,0 +1,147 @@
+"""One attempt's life, seen from the worker's main process.
+
+Celery calls a ``Request`` when a pool process accepts an attempt and when it
+has ended, also when that process was killed. The first terminal call decides:
+for some outcomes two come (a hard time limit sends ``on_timeout`` and
+``on_failure``). This is the one file that leans on ``celery.worker.request``.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker.request import Request
+
+from .outcomes import (
+    CANCELLED,
+    COMPLETED,
+    EXPIRED,
+    REVOKED,
+    TERMINATED,
+    TIMED_OUT,
+    Outcome,
+    outcome_of,
+)
+from .recorder import Recorder, recorder_of
+from .tasks import PUBLISHED_HEADER
+
+
+def _never_raises(count: Callable[..., None]) -> Callable[..., None]:
+    """An exception of our own code must not reach the job: log it and go on."""
+
+    @functools.wraps(count)
+    def guarded(self: MonitoredRequest, *args: Any) -> None:
+        try:
+            count(self, *args)
+        except Exception:
+            recorder_of(self.app).failed_inside()
+
+    return guarded
+
+
+class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
+    """A ``Request`` that tells the ledger of acceptance and of the first terminal event."""
+
+    _accepted_at: float | None = None  # monotonic
+    _over = False
+    _customer: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # create_request_cls() makes a subclass per task whose on_success does
+        # not call super(): see it being made, and wrap it.
+        super().__init_subclass__(**kwargs)
+        replaced = cls.__dict__.get("on_success")
+        if replaced is not None:
+            cls.on_success = _counting(replaced)  # type: ignore[method-assign]
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """A pool process has begun the attempt; ``time_accepted`` is monotonic."""
+        self._count_start(time_accepted)
+        super().on_accepted(pid, time_accepted)
+
+    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        """The pool process sent a result: a return value, or what was raised."""
+        self._count_return(failed__retval__runtime)
+        return super().on_success(failed__retval__runtime, **kwargs)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """A time limit was hit; only the hard one ends the attempt."""
+        if not soft:
+            self._count_end(TIMED_OUT)
+        super().on_timeout(soft, timeout)
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        """The attempt raised, asked for a retry, or lost its process."""
+        self._count_exception(exc_info)
+        return super().on_failure(exc_info, *args, **kwargs)
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        if self._accepted_at is not None:
+            self._count_end(TERMINATED)
+        else:
+            self._count_discard(EXPIRED if expired else REVOKED)
+        super()._announce_revoked(reason, terminated, signum, expired)
+
+    def _announce_cancelled(self, *args: Any, **kwargs: Any) -> None:
+        self._count_end(CANCELLED)
+        super()._announce_cancelled(*args, **kwargs)
+
+    # -- counting --
+
+    @_never_raises
+    def _count_start(self, time_accepted: float) -> None:
+        if self._accepted_at is not None:
+            return
+        self._accepted_at = time_accepted
+        recorder = self._count(Outcome("started"))
+        published = self.request_dict.get(PUBLISHED_HEADER)
+        if isinstance(published, int | float) and not isinstance(published, bool):
+            due = max(published, self.eta.timestamp() if self.eta else 0)
+            accepted = time.time() - (time.monotonic() - time_accepted)
+            recorder.ledger.observe("queue_wait", self.task.name, max(0.0, accepted - due))
+
+    @_never_raises
+    def _count_return(self, failed__retval__runtime: Any) -> None:
+        failed, _, runtime = failed__retval__runtime
+        if failed or self._over:  # failed: on_failure comes next, with the exception
+            return
+        self._count_end(COMPLETED)
+        recorder_of(self.app).ledger.observe("duration", self.task.name, runtime)
+
+    @_never_raises
+    def _count_exception(self, exc_info: Any) -> None:
+        self._count_end(outcome_of(exc_info.exception))
+
+    @_never_raises
+    def _count_end(self, outcome: Outcome) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._accepted_at is None:  # its process was lost before the acceptance arrived
+            self._count_start(time.monotonic())
+        self._count(outcome)
+
+    @_never_raises
+    def _count_discard(self, outcome: Outcome) -> None:
+        if not self._over:
+            self._over = True
+            self._count(outcome)
+
+    def _count(self, outcome: Outcome) -> Recorder:
+        recorder = recorder_of(self.app)
+        if self._customer is None:
+            self._customer = recorder.customer(self.task, self.args, self.kwargs)
+        recorder.count(outcome.kind, self.task, self._customer, outcome.detail)
+        return recorder
+
+
+def _counting(on_success: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(on_success)
+    def counted(self: MonitoredRequest, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        self._count_return(failed__retval__runtime)
+        return on_success(self, failed__retval__runtime, **kwargs)
+
+    return counted

@@ -1,0 +1,208 @@
+"""Every field of every body, each with its description."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from marshmallow import Schema, fields, post_dump, validate
+
+from .report import STATUSES, HealthReport, Observation, RunningTask, ScheduledTask
+
+
+def _described(description: str) -> dict[str, Any]:
+    return {"metadata": {"description": description}}
+
+
+class _OmitNone(Schema):
+    """A schema whose optional keys are left out where there is nothing to say."""
+
+    optional: frozenset[str] = frozenset()
+
+    @post_dump
+    def _omit(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {key: value for key, value in data.items() if value is not None or key not in self.optional}
+
+
+class WorkersSchema(_OmitNone):
+    """Who answers: ``worker_count`` when there are enough, ``error`` when not."""
+
+    optional = frozenset({"worker_count", "error"})
+
+    healthy = fields.Boolean(**_described("At least min_workers workers answer."))
+    active_workers = fields.List(fields.String(), **_described("Node names of the workers that answer."))
+    worker_count = fields.Integer(**_described("Number of active workers, when there are enough."))
+    error = fields.String(**_described("Why the workers are not healthy."))
+
+
+class WorkerDetailsSchema(Schema):
+    """One worker in ``details``; null is what its reply did not say."""
+
+    name = fields.String(**_described("Node name."))
+    pool = fields.String(**_described("Kind of pool: prefork, threads, solo, gevent."))
+    concurrency = fields.Integer(**_described("Size of the pool."))
+    processes = fields.List(fields.Integer(), **_described("Process ids of the pool."))
+    queues = fields.List(fields.String(), **_described("Queues consumed."))
+    active = fields.Integer(**_described("Attempts running."))
+    reserved = fields.Integer(**_described("Messages prefetched and waiting."))
+    uptime_seconds = fields.Float(**_described("Seconds since the worker started."))
+
+
+class DetailsSchema(Schema):
+    """What ``?verbose=1`` adds to the body of ``health/``."""
+
+    workers = fields.List(fields.Nested(WorkerDetailsSchema), **_described("One entry per worker that answered."))
+    age_seconds = fields.Float(**_described("Seconds since the workers were asked."))
+    duration_seconds = fields.Float(**_described("Seconds that asking them took."))
+    not_known = fields.List(fields.String(), **_described("What was not known, and why."))
+
+
+class HealthSchema(_OmitNone):
+    """Body of ``GET health/``."""
+
+    optional = frozenset({"details"})
+
+    status = fields.String(validate=validate.OneOf(STATUSES), **_described("The verdict."))
+    workers = fields.Nested(WorkersSchema, **_described("Who answers."))
+    queues = fields.Dict(
+        keys=fields.String(), values=fields.Integer(), **_described("Messages waiting per queue; -1: not known.")
+    )
+    recommendations = fields.List(fields.String(), **_described("What a person on call can do."))
+    details = fields.Nested(DetailsSchema, **_described("Only with verbose=1."))
+
+
+class RunningTaskSchema(Schema):
+    """An attempt in a pool process."""
+
+    worker = fields.String(**_described("Node name."))
+    task_name = fields.String(**_described("Registered name of the task."))
+    task_id = fields.String(**_described("Id of the task."))
+    time_start = fields.Float(allow_none=True, **_described("Start in seconds since the epoch."))
+
+
+class ScheduledTaskSchema(Schema):
+    """A message that waits in a worker for its ETA."""
+
+    worker = fields.String(**_described("Node name."))
+    task_name = fields.String(**_described("Registered name of the task."))
+    task_id = fields.String(**_described("Id of the task."))
+    eta = fields.String(allow_none=True, **_described("When it is due, ISO 8601."))
+
+
+class TasksSchema(Schema):
+    """Body of ``GET tasks/``; task arguments never appear."""
+
+    running = fields.List(fields.Nested(RunningTaskSchema), **_described("Attempts in pool processes."))
+    scheduled = fields.List(fields.Nested(ScheduledTaskSchema), **_described("Messages waiting for their ETA."))
+    running_count = fields.Integer(**_described("Running attempts, before the limit."))
+
+
+class TaskStatsSchema(Schema):
+    """Counts of one task now."""
+
+    running = fields.Integer(**_described("Attempts in pool processes."))
+    scheduled = fields.Integer(**_described("Messages waiting for their ETA."))
+
+
+class StatsSchema(Schema):
+    """Body of ``GET stats/``."""
+
+    total_running = fields.Integer(**_described("Attempts in pool processes."))
+    total_scheduled = fields.Integer(**_described("Messages waiting for their ETA."))
+    by_task_name = fields.Dict(
+        keys=fields.String(), values=fields.Nested(TaskStatsSchema), **_described("The same per registered name.")
+    )
+    queues = fields.Dict(
+        keys=fields.String(), values=fields.Integer(), **_described("Messages waiting per queue; -1: not known.")
+    )
+
+
+class ErrorSchema(Schema):
+    """The inside of an error body."""
+
+    code = fields.String(**_described("Stable word for machines."))
+    message = fields.String(**_described("Sentence for people."))
+
+
+class ErrorBodySchema(Schema):
+    """Body of every answer from status 400 up."""
+
+    error = fields.Nested(ErrorSchema, **_described("What went wrong."))
+
+
+def health_body(report: HealthReport, *, verbose: bool = False) -> dict[str, Any]:
+    """The body of ``health/``."""
+    healthy = report.healthy_workers
+    return _dump(
+        HealthSchema(),
+        {
+            "status": report.status,
+            "workers": {
+                "healthy": healthy,
+                "active_workers": report.active_workers,
+                "worker_count": len(report.active_workers) if healthy else None,
+                "error": report.error,
+            },
+            "queues": report.queues,
+            "recommendations": report.recommendations,
+            "details": _details(report.observation) if verbose else None,
+        },
+    )
+
+
+def tasks_body(running: Sequence[RunningTask], scheduled: Sequence[ScheduledTask], limit: int) -> dict[str, Any]:
+    """The body of ``tasks/`` with at most ``limit`` entries in each list."""
+    return _dump(
+        TasksSchema(),
+        {"running": running[:limit], "scheduled": scheduled[:limit], "running_count": len(running)},
+    )
+
+
+def stats_body(observation: Observation) -> dict[str, Any]:
+    """The body of ``stats/``."""
+    by_name: dict[str, dict[str, int]] = defaultdict(lambda: {"running": 0, "scheduled": 0})
+    for kind, tasks in (("running", observation.running), ("scheduled", observation.scheduled)):
+        for task in tasks:
+            by_name[task.task_name][kind] += 1
+    return _dump(
+        StatsSchema(),
+        {
+            "total_running": len(observation.running),
+            "total_scheduled": len(observation.scheduled),
+            "by_task_name": by_name,
+            "queues": {name: queue.length for name, queue in sorted(observation.queues.items())},
+        },
+    )
+
+
+def error_body(code: str, message: str) -> dict[str, Any]:
+    """The body of an error."""
+    return _dump(ErrorBodySchema(), {"error": {"code": code, "message": message}})
+
+
+def _details(observation: Observation) -> dict[str, Any]:
+    return {
+        "workers": [
+            {
+                "name": worker.name,
+                "pool": worker.pool,
+                "concurrency": worker.concurrency,
+                "processes": worker.processes,
+                "queues": worker.queues,
+                "active": None if worker.running is None else len(worker.running),
+                "reserved": worker.reserved,
+                "uptime_seconds": worker.uptime_seconds,
+            }
+            for worker in observation.workers
+        ],
+        "age_seconds": max(0.0, time.time() - observation.taken_at),
+        "duration_seconds": observation.duration_seconds,
+        "not_known": observation.not_known,
+    }
+
+
+def _dump(schema: Schema, data: dict[str, Any]) -> dict[str, Any]:
+    dumped: dict[str, Any] = schema.dump(data)
+    return dumped

@@ -1,0 +1,25 @@
+"""Where job totals are kept between the workers and the scrape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..settings import Settings
+from .protocol import Store
+from .redis import SOCKET_TIMEOUT_SECONDS, RedisStore, redis_url
+
+__all__ = ["SOCKET_TIMEOUT_SECONDS", "RedisStore", "Store", "open_store"]
+
+
+def open_store(app: Any, settings: Settings) -> Store | None:
+    """The store that the settings name, or ``None`` where the workers hold their own counts.
+
+    ``metrics_store="auto"``: the broker if it is Redis or Valkey, else the
+    result backend if that is, else none.
+    """
+    url = settings.metrics_store
+    if url == "auto":
+        url = redis_url(app) or "control"
+    if url == "control":
+        return None
+    return RedisStore.from_url(url, app, settings)

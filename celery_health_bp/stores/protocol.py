@@ -1,0 +1,32 @@
+"""What a store of job totals can do."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..ledger import Counts
+
+
+class Store(Protocol):
+    """Totals of a whole fleet, fed by its workers."""
+
+    def add(self, writer: str, sequence: int, counts: Counts) -> None:
+        """Add a worker's counts, exactly once for each writer and sequence.
+
+        Arguments:
+            writer: name of the counting process, never used again by another.
+            sequence: rises with every new batch; a batch sent again keeps its own.
+
+        Raises:
+            StoreUnavailable: not known to be added; send the same batch again.
+        """
+
+    def totals(self) -> Counts:
+        """The fleet's totals.
+
+        Raises:
+            StoreUnavailable: they could not be read.
+        """
+
+    def close(self) -> None:
+        """Give the connections back."""

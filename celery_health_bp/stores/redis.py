@@ -1,0 +1,157 @@
+"""Fleet totals in Redis or Valkey: one script call per flush, applied exactly once.
+
+Keys, all in one cluster slot by their hash tag: ``{PREFIX}:totals``,
+``{PREFIX}:customers`` and ``{PREFIX}:writer:ID`` (forgotten after a week).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ..errors import ConfigurationError, StoreUnavailable
+from ..ledger import COUNTERS, HISTOGRAMS, Counts, Histogram, Series
+from ..settings import Settings
+
+#: A batch whose reply was lost can be sent again for this long without being added twice.
+WRITER_TTL_SECONDS = 7 * 24 * 3600
+SOCKET_TIMEOUT_SECONDS = 1.0
+#: kombu's names of Redis transports -> redis-py's URL schemes.
+SCHEMES = {
+    "redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss",
+    "redis+socket": "unix", "socket": "unix", "unix": "unix",
+}  # fmt: skip
+
+INTERNAL_ERRORS = "internal_errors"
+
+
+def redis_url(app: Any) -> str | None:
+    """URL of the Redis that a Celery app uses as broker, else as result backend."""
+    urls = [app.conf.broker_write_url, app.conf.result_backend]
+    for url in urls:
+        first = url[0] if isinstance(url, list | tuple) and url else url
+        first = str(first or "").split(";")[0]
+        if first.partition("://")[0] in SCHEMES:
+            return first
+    return None
+
+
+class RedisStore:
+    """Totals of a fleet in one hash.
+
+    Arguments:
+        client: a ``redis.Redis`` with short timeouts, owned by this store.
+        key_prefix: the hash tag of every key.
+        max_customers: values of ``customer_id`` per task in the whole fleet.
+    """
+
+    def __init__(self, client: Any, key_prefix: str, max_customers: int) -> None:
+        self._client = client
+        self._max_customers = max_customers
+        self._tag = "{" + key_prefix + "}"
+        self._script = client.register_script(files(__package__).joinpath("add.lua").read_text())
+
+    @classmethod
+    def from_url(cls, url: str, app: Any, settings: Settings) -> RedisStore:
+        """A store on the Redis at ``url``, with the TLS options of the app where it is the app's own.
+
+        Raises:
+            ConfigurationError: redis-py is not installed.
+        """
+        prefix = app.conf.broker_transport_options.get("global_keyprefix", "") + settings.metrics_key_prefix
+        return cls(connect(url, app), prefix, settings.max_customers)
+
+    def add(self, writer: str, sequence: int, counts: Counts) -> None:
+        """See ``Store.add``."""
+        keys = [f"{self._tag}:totals", f"{self._tag}:customers", f"{self._tag}:writer:{writer}"]
+        arguments: list[Any] = [sequence, WRITER_TTL_SECONDS, self._max_customers]
+        with self._errors_translated():
+            self._script(keys=keys, args=arguments + _dump(counts))
+
+    def totals(self) -> Counts:
+        """See ``Store.totals``."""
+        with self._errors_translated():
+            return _load(self._client.hgetall(f"{self._tag}:totals"))
+
+    def close(self) -> None:
+        """See ``Store.close``."""
+        self._client.close()
+
+    @contextmanager
+    def _errors_translated(self) -> Iterator[None]:
+        from redis.exceptions import RedisError
+
+        try:
+            yield
+        except (RedisError, OSError) as exc:
+            options = self._client.connection_pool.connection_kwargs
+            place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+            raise StoreUnavailable(f"job totals: Redis at {place} cannot be used ({type(exc).__name__})") from exc
+
+
+def connect(url: str, app: Any) -> Any:
+    """A redis-py client that neither waits nor retries longer than a second."""
+    try:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError as exc:
+        raise ConfigurationError(
+            "metrics_store is a Redis, and redis-py is not installed: pip install 'celery-health-bp[redis]'"
+        ) from exc
+    scheme, _, rest = url.partition("://")
+    address, _, query = rest.partition("?")
+    options: dict[str, Any] = {"socket_timeout": SOCKET_TIMEOUT_SECONDS, "retry": Retry(NoBackoff(), 0)}
+    options.update(_options(dict(parse_qsl(query))))
+    if SCHEMES[scheme] != "unix":
+        options["socket_connect_timeout"] = SOCKET_TIMEOUT_SECONDS
+    if SCHEMES[scheme] == "rediss":
+        for use_ssl in (app.conf.redis_backend_use_ssl, app.conf.broker_use_ssl):
+            options.update(_options(use_ssl if isinstance(use_ssl, Mapping) else {}))
+    return redis.Redis.from_url(f"{SCHEMES[scheme]}://{address}", **options)
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """kombu's options of a Redis URL or ``broker_use_ssl`` in redis-py's words."""
+    options = {name: value for name, value in given.items() if name.startswith("ssl_")}
+    reqs = options.get("ssl_cert_reqs")
+    if isinstance(reqs, str):
+        options["ssl_cert_reqs"] = reqs.removeprefix("CERT_").lower()
+    database = given.get("virtual_host", given.get("db"))
+    return options if database is None else {**options, "db": int(str(database).lstrip("/") or 0)}
+
+
+def _dump(counts: Counts) -> list[Any]:
+    """Arguments of the script from its fourth on."""
+    counters = [
+        (series.task_name, f"{series.kind}\0{series.task_name}\0{series.detail}", series.customer_id, number)
+        for series, number in counts.counters.items()
+    ]
+    sums: list[tuple[str, str]] = []
+    for (name, task), histogram in counts.histograms.items():
+        counters += [(task, f"{name}\0{task}\0{bound!r}", "", n) for bound, n in histogram.buckets.items()]
+        sums.append((f"{name}\0{task}\0sum\0", repr(histogram.sum_seconds)))
+    if counts.internal_errors:
+        counters.append(("", f"{INTERNAL_ERRORS}\0\0", "", counts.internal_errors))
+    return [len(counters), *(item for row in counters for item in row), *(item for row in sums for item in row)]
+
+
+def _load(fields: Mapping[bytes, bytes]) -> Counts:
+    """Counts from the fields of the hash; fields of a newer version are left alone."""
+    counts = Counts()
+    for raw, value in fields.items():
+        kind, task, detail, customer = raw.decode().split("\0")
+        if kind in COUNTERS:
+            counts.counters[Series(kind, task, detail, customer)] = int(value)
+        elif kind in HISTOGRAMS:
+            histogram = counts.histograms.setdefault((kind, task), Histogram())
+            if detail == "sum":
+                histogram.sum_seconds = float(value)
+            else:
+                histogram.buckets[float(detail)] = int(value)
+        elif kind == INTERNAL_ERRORS:
+            counts.internal_errors = int(value)
+    return counts

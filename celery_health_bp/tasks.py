@@ -1,0 +1,86 @@
+"""The task class and the decorator that have a task's attempts counted."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from celery import Task, signals
+
+from . import eager
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+REQUEST = "celery_health_bp.request:MonitoredRequest"
+STEP = "celery_health_bp.worker:RecorderStep"
+#: Message header with the time of publishing in seconds since the epoch.
+PUBLISHED_HEADER = "celery_health_published"
+
+
+class MonitoredTask(Task):  # type: ignore[misc]  # celery ships no types
+    """A task whose attempts are counted; use it as ``base=`` or as ``Celery(task_cls=...)``.
+
+    The worker needs nothing else: a task of this class brings along what runs
+    in the worker's main process.
+    """
+
+    Request = REQUEST
+    celery_health_monitored = True
+
+    @classmethod
+    def on_bound(cls, app: Any) -> None:
+        """Join the app's worker (called by Celery for each app)."""
+        super().on_bound(app)
+        app.steps["worker"].add(STEP)
+        eager.connect()
+
+    def apply_async(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: Any = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Publish as ``Task.apply_async`` does, with the time of publishing in a header."""
+        headers: Mapping[str, Any] = options.pop("headers", None) or {}
+        options["headers"] = {**headers, PUBLISHED_HEADER: time.time()}
+        return super().apply_async(args, kwargs, task_id, producer, link, link_error, shadow, **options)
+
+
+def monitor_task(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a task's attempts counted; stands under ``@shared_task`` or ``@app.task``.
+
+    Gives the counts of ``MonitoredTask`` to a task of any other base class;
+    only the time in the queue is not known.
+
+    Example::
+
+        @shared_task
+        @monitor_task
+        def send(customer_id): ...
+    """
+
+    @functools.wraps(function)
+    def monitored(*args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*args, **kwargs)
+
+    setattr(monitored, eager.MARK, True)
+    signals.worker_init.connect(_adopt_marked_tasks, dispatch_uid=f"{__name__}.adopt", weak=False)
+    eager.connect()
+    return monitored
+
+
+def _adopt_marked_tasks(sender: Any, **_: Any) -> None:
+    """Give tasks of decorated functions our Request; ``sender`` is the worker, not yet started."""
+    app = sender.app
+    for task in app.tasks.values():
+        if getattr(task.run, eager.MARK, False) and not isinstance(task, MonitoredTask):
+            task.Request = REQUEST
+            app.steps["worker"].add(STEP)

@@ -1,0 +1,49 @@
+"""What runs in the worker's main process beside the jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import bootsteps
+from celery.worker.control import inspect_command
+
+from .fleet import COUNTS_COMMAND
+from .ledger import STATS_KEY
+from .recorder import Recorder, recorder_of
+
+
+class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+    """Starts the recorder with the worker, and sends the last counts when it ends.
+
+    Wrong settings end the worker at its start with their message.
+    """
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        self._recorder: Recorder = recorder_of(worker.app)
+
+    def include(self, parent: Any) -> bool:
+        """Join as the first step: it stops last, after the pool's jobs have ended."""
+        parent.steps.insert(0, self)
+        self.obj = self
+        return True
+
+    def start(self, parent: Any) -> None:
+        """Begin sending, and say where to."""
+        self._recorder.start()
+
+    def stop(self, parent: Any) -> None:
+        """Send the last counts of a warm shutdown."""
+        self._recorder.stop()
+
+    terminate = stop
+
+    def info(self, parent: Any) -> dict[str, Any]:
+        """Our part of the worker's reply to ``stats``: that it can be asked for its counts."""
+        return {STATS_KEY: {"store": self._recorder.store_name}}
+
+
+@inspect_command(name=COUNTS_COMMAND)  # type: ignore[untyped-decorator]  # celery ships no types
+def counts(state: Any, **_: Any) -> dict[str, Any]:
+    """What this worker counted since it started, for a scrape without a store."""
+    return recorder_of(state.app).ledger.copy().to_rows()
