@@ -1,0 +1,34 @@
+# Needs Python 3.10 or later and make; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint matrix clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000
+	@$(BIN)/python -m examples.demo
+
+test: .venv/test ## all tests
+	$(BIN)/pytest
+
+lint: .venv/test ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+matrix: .venv/test ## the tests on every Python that is installed
+	$(BIN)/tox
+
+clean: ## delete what make made
+	rm -rf .venv .tox build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# One stamp file per extra: install again when the requirements have changed.
+.venv/demo .venv/test: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(@F)]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""A small application that uses celery_health_bp, and the demo that runs it."""
