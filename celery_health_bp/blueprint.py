@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flask import Blueprint, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.wrappers import Response
@@ -32,19 +30,18 @@ def _add_routes(state: BlueprintSetupState, api: Api) -> None:
 
     The rule is made without Flask's ``add_url_rule``, which cannot say "any method".
     """
-    prefix = "/" + (state.url_prefix or "").strip("/")
-    routes = {path.replace("/", "_"): f"{path}/" for path in api.endpoints}
-    if prefix != "/":  # at the root of the application, other paths are not ours
-        routes.update(root="", not_found="<path:path>")
-        prefix += "/"
+    prefix = (state.url_prefix or "").rstrip("/")
+    routes = {path.replace("/", "_"): f"/{path}/" for path in api.endpoints}
+    if prefix:  # without one, other paths are the application's
+        routes.update(root="/", not_found="/<path:path>")
+
+    def view(**_: str) -> Response:
+        return api.respond(request, request.path.removeprefix(prefix))
+
     for name, path in routes.items():
         endpoint = f"{state.name}.{name}"
         rule = state.app.url_rule_class(
-            prefix + path, endpoint=endpoint, subdomain=state.subdomain, strict_slashes=False
+            prefix + path, endpoint=endpoint, subdomain=state.subdomain, strict_slashes=False, merge_slashes=False
         )
         state.app.url_map.add(rule)
-        state.app.view_functions[endpoint] = _view(api, path)
-
-
-def _view(api: Api, path: str) -> Callable[..., Response]:
-    return lambda **rest: api.respond(request, rest.get("path", path))
+        state.app.view_functions[endpoint] = view

@@ -7,6 +7,7 @@ workers everything at once and is kept for ``cache_seconds``.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import socket
 import threading
@@ -26,7 +27,7 @@ from .recorder import recorder_of
 from .replies import worker_of
 from .report import UNHEALTHY, HealthReport, Observation, Queue, judge
 from .settings import Settings
-from .stores import open_store
+from .stores import Store, open_store
 
 #: The caller waits this much longer than the check may take, as a part of ``timeout_seconds``.
 GRACE = 0.1
@@ -128,7 +129,6 @@ class _Process:
         self._checks = SingleFlight(self._check)
         self._counts = SingleFlight(self._ask_counts)
         self._last: tuple[float, Observation] | None = None
-        self._store = open_store(app, settings)
         self._pid = os.getpid()
         atexit.register(self.close)
 
@@ -156,6 +156,10 @@ class _Process:
             return self._counts.result(self._settings.timeout_seconds * (1 + GRACE))
         except TimeoutError:
             raise overdue(self._app, self._settings) from None
+
+    @functools.cached_property
+    def _store(self) -> Store | None:
+        return open_store(self._app, self._settings)
 
     def _check(self) -> Observation:
         """One check, on a thread of its own."""

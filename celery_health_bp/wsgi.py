@@ -11,6 +11,7 @@ Around any other application::
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 from collections.abc import Iterable
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 logger = logging.getLogger(__name__)
+
+#: The fastest one: an exposition repeats itself and shrinks well at any level.
+GZIP_LEVEL = 1
 
 
 class _Joined(Collector):
@@ -132,7 +136,10 @@ class _Exposition:
     def _render(self, request: Request) -> Response:
         encode, content_type = _encoder(request.headers.get("Accept", ""))
         output = encode(_Joined(self._collector, *self._own_registry()))
-        return Response(output, content_type=content_type, headers={"Cache-Control": "no-store"})
+        headers = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
+        if request.accept_encodings.quality("gzip") > 0:
+            output, headers["Content-Encoding"] = gzip.compress(output, GZIP_LEVEL), "gzip"
+        return Response(output, content_type=content_type, headers=headers)
 
     def _own_registry(self) -> list[Any]:
         if self._registry is None:

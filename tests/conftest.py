@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _started() -> Iterator[list[Process]]:
     processes: list[Process] = []
     yield processes
     for process in reversed(processes):
-        process.end()
+        process.end(signal.SIGKILL)
 
 
 @pytest.fixture

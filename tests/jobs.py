@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -86,7 +87,7 @@ def requeue(self: Task, customer_id: Any = None) -> str:
 @app.task(base=MonitoredTask)
 def unpicklable(customer_id: Any = None) -> None:
     """Raise an exception that cannot be pickled."""
-    raise Unpicklable("lock", open(os.devnull))
+    raise Unpicklable("lock", threading.Lock())
 
 
 @app.task(base=MonitoredTask)

@@ -1,0 +1,17 @@
+"""A Celery app with none of our code."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from celery import Celery
+
+app = Celery("foreign", broker=os.environ.get("CELERY_BROKER_URL", "memory://"))
+app.conf.broker_connection_retry_on_startup = True
+
+
+@app.task
+def nap(seconds: float) -> None:
+    """Take a while."""
+    time.sleep(seconds)

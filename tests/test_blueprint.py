@@ -1,0 +1,60 @@
+"""How the blueprint sits in Flask applications."""
+
+from __future__ import annotations
+
+from celery import Celery
+from flask import Flask
+from flask.cli import routes_command
+
+from celery_health_bp import CeleryHealth, create_blueprint
+
+
+def make_health() -> CeleryHealth:
+    """A CeleryHealth that asks nobody unless asked."""
+    return CeleryHealth(lambda: Celery("upstream", broker="memory://"))
+
+
+def test_the_factory_is_called_on_first_use_and_once() -> None:
+    """Making everything calls no factory; two answers call it once."""
+    calls: list[int] = []
+
+    def factory() -> Celery:
+        calls.append(1)
+        return Celery("upstream", broker="memory://")
+
+    health = CeleryHealth(factory)
+    app = Flask("web")
+    app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
+    assert calls == []
+    for _ in range(2):
+        health.app.set_default()
+    assert calls == [1]
+
+
+def test_without_a_prefix_other_paths_stay_the_applications() -> None:
+    """At the root our four paths are ours, and a 404 of the application is its own."""
+    app = Flask("web")
+    app.register_blueprint(create_blueprint(make_health()))
+    client = app.test_client()
+    assert client.get("/health/live").get_json() == {"status": "alive"}
+    assert client.post("/health/live").get_json()["error"]["code"] == "method_not_allowed"
+    assert client.get("/nothing").mimetype == "text/html"
+
+
+def test_two_blueprints_live_in_one_application() -> None:
+    """Two Celery apps, each with its own CeleryHealth and name, do not share anything."""
+    app = Flask("web")
+    for name in ("first", "second"):
+        app.register_blueprint(create_blueprint(make_health()), url_prefix=f"/{name}", name=name)
+    client = app.test_client()
+    for name in ("first", "second"):
+        assert client.get(f"/{name}/health/live/").status_code == 200
+
+
+def test_flask_lists_our_routes() -> None:
+    """``flask routes`` shows the endpoints by name."""
+    app = Flask("web")
+    app.register_blueprint(create_blueprint(make_health()), url_prefix="/api/celery")
+    listing = app.test_cli_runner().invoke(routes_command).output
+    for line in ("celery_health.health ", "celery_health.health_live", "celery_health.tasks", "celery_health.stats"):
+        assert line in listing

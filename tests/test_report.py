@@ -1,0 +1,87 @@
+"""The rules that turn an observation into a verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celery_health_bp import Settings
+from celery_health_bp.errors import BrokerUnreachable
+from celery_health_bp.report import HealthReport, Observation, Queue, Worker, judge
+
+START = "Start Celery workers: celery -A upstream worker --loglevel=info"
+
+
+def verdict(workers: int = 1, queues: dict[str, Queue] | None = None, **settings: Any) -> HealthReport:
+    """The verdict on so many workers of the queue ``celery``."""
+    found = tuple(Worker(f"worker{number}@host", queues=("celery",)) for number in range(workers))
+    observation = Observation(0, 0, found, queues or {"celery": Queue(0, workers)})
+    return judge(observation, Settings(**settings), "upstream")
+
+
+def test_a_worker_and_short_queues_are_healthy() -> None:
+    """One worker, nothing waiting: healthy, and nothing to recommend."""
+    report = verdict()
+    assert (report.status, report.error, report.recommendations) == ("healthy", None, ())
+
+
+@pytest.mark.parametrize(("length", "status"), [(1000, "healthy"), (1001, "degraded")])
+def test_the_threshold_is_the_longest_allowed_queue(length: int, status: str) -> None:
+    """Exactly the threshold is healthy, one message more is degraded."""
+    assert verdict(queues={"celery": Queue(length, 1)}).status == status
+
+
+def test_a_long_queue_is_named_with_its_length() -> None:
+    """The recommendation says which queue, how long, and what to do."""
+    (advice,) = verdict(queues={"celery": Queue(1001, 2)}).recommendations
+    assert advice.startswith("Queue celery holds 1001 messages (threshold 1000, consumers: 2): add workers")
+
+
+def test_a_waiting_queue_without_consumer_degrades() -> None:
+    """Messages that nobody will take are told, with the command that starts a consumer."""
+    report = verdict(queues={"celery": Queue(0, 1), "mail": Queue(3, 0)})
+    assert report.status == "degraded"
+    assert report.recommendations == (
+        "Queue mail holds 3 messages and no worker consumes it: celery -A upstream worker -Q mail",
+    )
+
+
+@pytest.mark.parametrize("queue", [Queue(0, 0), Queue(3, None), Queue(-1, 0)])
+def test_a_queue_is_not_blamed_for_what_is_not_known(queue: Queue) -> None:
+    """An empty queue, unknown consumers and an unknown length are no reason to degrade."""
+    assert verdict(queues={"mail": queue}).status == "healthy"
+
+
+def test_no_worker_is_unhealthy() -> None:
+    """The first line of defence: nobody answers, and the recommendation starts somebody."""
+    report = verdict(workers=0, queues={"celery": Queue(5, 0)})
+    assert (report.status, report.error, report.recommendations) == (
+        "unhealthy",
+        "No active Celery workers found",
+        (START,),
+    )
+
+
+def test_fewer_than_min_workers_is_unhealthy_and_counts_them() -> None:
+    """The error says how many answer and how many were wanted."""
+    report = verdict(workers=1, min_workers=2)
+    assert (report.status, report.error) == ("unhealthy", "Only 1 of at least 2 workers answer")
+    assert report.active_workers == ("worker0@host",)
+
+
+def test_a_worker_without_a_queue_is_not_active() -> None:
+    """A node that answers and consumes nothing does no work: unhealthy, and named."""
+    report = judge(Observation(0, 0, (Worker("idle@host", queues=()),)), Settings(), "upstream")
+    assert report.status == "unhealthy"
+    assert report.active_workers == ()
+    assert "idle@host" in str(report.error)
+
+
+def test_a_broker_problem_wins_over_everything() -> None:
+    """When the workers could not be asked, error and advice are the broker's."""
+    problem = BrokerUnreachable("Broker redis://h:1 refused the connection", "Start the broker")
+    report = judge(Observation(0, 0, problem=problem, queues={"celery": Queue(-1, None)}), Settings(), "upstream")
+    assert (report.status, report.error) == ("unhealthy", "Broker redis://h:1 refused the connection")
+    assert report.recommendations == ("Start the broker",)
+    assert report.queues == {"celery": -1}
