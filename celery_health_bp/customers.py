@@ -28,7 +28,7 @@ def label_value(value: Any) -> str:
         return UNKNOWN
     try:
         text = str(value)[:MAX_CHARACTERS]
-    except ValueError:  # an integer beyond sys.get_int_max_str_digits()
+    except Exception:  # a __str__ of the user's, or an integer beyond sys.get_int_max_str_digits()
         return UNKNOWN
     return text.replace("\0", "?").encode("utf-8", "replace").decode() or UNKNOWN
 

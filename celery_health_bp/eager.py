@@ -13,7 +13,7 @@ from typing import Any
 from celery import signals
 
 from .outcomes import COMPLETED, Outcome, outcome_of
-from .recorder import Recorder, recorder_of
+from .recorder import failed_inside, recorder_of
 
 #: Marks a function whose attempts are counted; Celery's wrappers carry it along.
 MARK = "celery_health_monitored"
@@ -25,34 +25,33 @@ def connect() -> None:
     signals.task_postrun.connect(_ended, dispatch_uid=f"{__name__}.ended", weak=False)
 
 
-def _recorder(task: Any) -> Recorder | None:
-    if not task.request.is_eager or not getattr(task.run, MARK, getattr(task, MARK, False)):
-        return None
-    return recorder_of(task.app)
+def is_monitored(task: Any) -> bool:
+    """The attempts of this task are to be counted."""
+    return bool(getattr(task.run, MARK, getattr(task, MARK, False)))
 
 
 def _started(task: Any, args: Any, kwargs: Any, **_: Any) -> None:
-    recorder = _recorder(task)
-    if recorder is None:
+    if not task.request.is_eager or not is_monitored(task):
         return
     try:
+        recorder = recorder_of(task.app)
         task.request.update(celery_health_began=time.monotonic())
         recorder.count("started", task, recorder.customer(task, args, kwargs))
     except Exception:
-        recorder.failed_inside()
+        failed_inside(task.app)
 
 
 def _ended(task: Any, args: Any, kwargs: Any, state: str | None, retval: Any, **_: Any) -> None:
-    recorder = _recorder(task)
-    if recorder is None:
+    if not task.request.is_eager or not is_monitored(task):
         return
     try:
+        recorder = recorder_of(task.app)
         outcome = _outcome(state, retval)
         recorder.count(outcome.kind, task, recorder.customer(task, args, kwargs), outcome.detail)
         if outcome is COMPLETED:
             recorder.ledger.observe("duration", task.name, time.monotonic() - task.request.celery_health_began)
     except Exception:
-        recorder.failed_inside()
+        failed_inside(task.app)
 
 
 def _outcome(state: str | None, retval: Any) -> Outcome:

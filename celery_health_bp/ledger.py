@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple
 
 #: Kind of count -> name of its label besides task_name and customer_id.
@@ -106,7 +106,8 @@ class Ledger:
         self._max_customers = max_customers
         self._counts = Counts()
         self._customers: dict[str, set[str]] = {}
-        self._lock = Lock()
+        # Celery counts from signal handlers too, which may interrupt the holder of this lock.
+        self._lock = RLock()
 
     def count(self, kind: str, task_name: str, customer_id: str, detail: str = "") -> None:
         """Add one to a counter; ``kind`` is a key of ``COUNTERS``."""

@@ -15,6 +15,8 @@ from threading import Event, Lock, Thread
 from typing import Any
 from uuid import uuid4
 
+from celery import signals
+
 from .customers import CustomerFinder
 from .errors import StoreUnavailable
 from .ledger import Counts, Ledger
@@ -27,8 +29,6 @@ logger = logging.getLogger(__name__)
 BACKOFF_FACTOR, BACKOFF_LIMIT_SECONDS = 2, 15.0
 #: Customers per task that may wait in memory while the store is away, as a multiple of max_customers.
 WAITING_CUSTOMERS_FACTOR = 10
-
-_ATTRIBUTE = "_celery_health_recorder"
 
 
 class Recorder:
@@ -53,6 +53,7 @@ class Recorder:
         self._thread: Thread | None = None
         self._stopping = Event()
         self._finders: dict[str, CustomerFinder] = {}
+        self._step_expected = True
         self._failed_once = False
         self._store_away = False
 
@@ -60,6 +61,20 @@ class Recorder:
     def store_name(self) -> str:
         """Where the counts go: ``redis``, or ``control`` for nowhere until asked for."""
         return "control" if self._store is None else "redis"
+
+    def announce(self) -> None:
+        """The worker's step has started: say where the counts go."""
+        self._step_expected = False
+        if self._store is None:
+            logger.info("job totals stay in this worker (control store): each scrape asks for them")
+        else:
+            logger.info("job totals go to %s every %g s", self._store, self.settings.flush_interval_seconds)
+
+    def expect_step(self) -> None:
+        """Warn once if a worker counts without our step, which sends the last counts of a shutdown."""
+        if self._step_expected:
+            self._step_expected = False
+            logger.warning("this worker runs without celery_health_bp.worker:RecorderStep: its last counts may be lost")
 
     # -- counting: called for every attempt, must neither raise nor wait --
 
@@ -77,10 +92,10 @@ class Recorder:
 
     def failed_inside(self) -> None:
         """An exception of our own code while counting: log it once, count each."""
-        self.ledger.internal_error()
         if not self._failed_once:
             self._failed_once = True
             logger.exception("counting an attempt failed; the job itself is not affected (logged once)")
+        self.ledger.internal_error()
 
     # -- carrying --
 
@@ -116,10 +131,14 @@ class Recorder:
                 self._stopping = Event()
                 self._thread = Thread(target=self._run, args=(self._stopping,), name="celery-health-flush", daemon=True)
                 self._thread.start()
+                # A pool process ends without atexit; after a run in it that had no Request it has counts.
                 atexit.register(self.stop)
+                signals.worker_process_shutdown.connect(self.stop, weak=False, dispatch_uid=self._writer)
 
-    def stop(self) -> None:
-        """End the thread, and send what is left."""
+    def stop(self, **_: Any) -> None:
+        """End the thread, and send what is left; does nothing in a child that inherited this recorder."""
+        if self.pid != os.getpid():
+            return
         thread, self._thread = self._thread, None
         self._stopping.set()
         if thread is not None:
@@ -145,13 +164,18 @@ def recorder_of(app: Any) -> Recorder:
     Raises:
         ConfigurationError: the app's settings are wrong.
     """
-    found: Recorder | None = app.__dict__.get(_ATTRIBUTE)
-    if found is not None and found.pid == os.getpid():
-        return found
-    settings = Settings.from_celery(app)
-    made = Recorder(settings, open_store(app, settings))
-    # Two threads may both get here: the first one's recorder stays.
-    if found is not None:
-        app.__dict__.pop(_ATTRIBUTE, None)
-    kept: Recorder = app.__dict__.setdefault(_ATTRIBUTE, made)
-    return kept
+    name = f"_celery_health_recorder_{os.getpid()}"
+    found: Recorder | None = app.__dict__.get(name)
+    if found is None:
+        settings = Settings.from_celery(app)
+        # Two threads may both get here: the first one's recorder stays.
+        found = app.__dict__.setdefault(name, Recorder(settings, open_store(app, settings)))
+    return found
+
+
+def failed_inside(app: Any) -> None:
+    """Call it where an exception of our own code ends: logged once, counted, never raised."""
+    try:
+        recorder_of(app).failed_inside()
+    except Exception:
+        logger.debug("an error while counting could not be counted", exc_info=True)

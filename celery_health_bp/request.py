@@ -3,16 +3,20 @@
 Celery calls a ``Request`` when a pool process accepts an attempt and when it
 has ended, also when that process was killed. The first terminal call decides:
 for some outcomes two come (a hard time limit sends ``on_timeout`` and
-``on_failure``). This is the one file that leans on ``celery.worker.request``.
+``on_failure``). For some none comes: pools that run attempts in the main
+process drop what escapes from Celery's tracer, and only their result has it.
+This is the one file that leans on ``celery.worker.request``.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from typing import Any
 
+from billiard.einfo import ExceptionInfo
 from celery.worker.request import Request
 
 from .outcomes import (
@@ -25,7 +29,7 @@ from .outcomes import (
     Outcome,
     outcome_of,
 )
-from .recorder import Recorder, recorder_of
+from .recorder import Recorder, failed_inside, recorder_of
 from .tasks import PUBLISHED_HEADER
 
 
@@ -37,9 +41,36 @@ def _never_raises(count: Callable[..., None]) -> Callable[..., None]:
         try:
             count(self, *args)
         except Exception:
-            recorder_of(self.app).failed_inside()
+            failed_inside(self.app)
 
     return guarded
+
+
+def _counting(on_success: Callable[..., Any]) -> Callable[..., Any]:
+    """The pool sent a result: a return value, or what was raised."""
+
+    @functools.wraps(on_success)
+    def counted(self: MonitoredRequest, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        self._count_return(failed__retval__runtime)
+        return on_success(self, failed__retval__runtime, **kwargs)
+
+    return counted
+
+
+def _watching(execute_using_pool: Callable[..., Any]) -> Callable[..., Any]:
+    """The attempt goes to the pool; ``solo`` runs it in this very call."""
+
+    @functools.wraps(execute_using_pool)
+    def watched(self: MonitoredRequest, pool: Any, **kwargs: Any) -> Any:
+        try:
+            result = execute_using_pool(self, pool, **kwargs)
+        except BaseException as exc:
+            self._count_escape(exc)
+            raise
+        self._watch(result)
+        return result
+
+    return watched
 
 
 class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
@@ -50,22 +81,20 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
     _customer: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        # create_request_cls() makes a subclass per task whose on_success does
-        # not call super(): see it being made, and wrap it.
+        # create_request_cls() makes a subclass per task whose methods do not
+        # call super(): see it being made, and wrap them.
         super().__init_subclass__(**kwargs)
-        replaced = cls.__dict__.get("on_success")
-        if replaced is not None:
-            cls.on_success = _counting(replaced)  # type: ignore[method-assign]
+        for name, wrap in (("on_success", _counting), ("execute_using_pool", _watching)):
+            if name in cls.__dict__:
+                setattr(cls, name, wrap(cls.__dict__[name]))
+
+    on_success = _counting(Request.on_success)
+    execute_using_pool = _watching(Request.execute_using_pool)
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process has begun the attempt; ``time_accepted`` is monotonic."""
         self._count_start(time_accepted)
         super().on_accepted(pid, time_accepted)
-
-    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
-        """The pool process sent a result: a return value, or what was raised."""
-        self._count_return(failed__retval__runtime)
-        return super().on_success(failed__retval__runtime, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """A time limit was hit; only the hard one ends the attempt."""
@@ -97,23 +126,40 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
             return
         self._accepted_at = time_accepted
         recorder = self._count(Outcome("started"))
+        recorder.expect_step()
         published = self.request_dict.get(PUBLISHED_HEADER)
-        if isinstance(published, int | float) and not isinstance(published, bool):
+        if isinstance(published, float) and math.isfinite(published):
             due = max(published, self.eta.timestamp() if self.eta else 0)
             accepted = time.time() - (time.monotonic() - time_accepted)
             recorder.ledger.observe("queue_wait", self.task.name, max(0.0, accepted - due))
 
     @_never_raises
     def _count_return(self, failed__retval__runtime: Any) -> None:
+        if isinstance(failed__retval__runtime, ExceptionInfo):  # a SystemExit in a pool without processes
+            self._count_exception(failed__retval__runtime)
+            return
         failed, _, runtime = failed__retval__runtime
         if failed or self._over:  # failed: on_failure comes next, with the exception
             return
         self._count_end(COMPLETED)
-        recorder_of(self.app).ledger.observe("duration", self.task.name, runtime)
+        if runtime is not None:  # None: a redelivered message of an attempt that had returned
+            recorder_of(self.app).ledger.observe("duration", self.task.name, runtime)
 
     @_never_raises
     def _count_exception(self, exc_info: Any) -> None:
         self._count_end(outcome_of(exc_info.exception))
+
+    @_never_raises
+    def _watch(self, result: Any) -> None:
+        if hasattr(result, "link_exception"):  # a greenlet
+            result.link_exception(lambda greenlet: self._count_escape(greenlet.exception))
+        elif hasattr(result, "f"):  # of the threads pool; it ends cancelled if it never began
+            result.f.add_done_callback(lambda future: future.cancelled() or self._count_escape(future.exception()))
+
+    @_never_raises
+    def _count_escape(self, exc: BaseException | None) -> None:
+        if exc is not None and self._accepted_at is not None:
+            self._count_end(outcome_of(exc))
 
     @_never_raises
     def _count_end(self, outcome: Outcome) -> None:
@@ -136,12 +182,3 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
             self._customer = recorder.customer(self.task, self.args, self.kwargs)
         recorder.count(outcome.kind, self.task, self._customer, outcome.detail)
         return recorder
-
-
-def _counting(on_success: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(on_success)
-    def counted(self: MonitoredRequest, failed__retval__runtime: Any, **kwargs: Any) -> Any:
-        self._count_return(failed__retval__runtime)
-        return on_success(self, failed__retval__runtime, **kwargs)
-
-    return counted

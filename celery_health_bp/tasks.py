@@ -81,6 +81,7 @@ def _adopt_marked_tasks(sender: Any, **_: Any) -> None:
     """Give tasks of decorated functions our Request; ``sender`` is the worker, not yet started."""
     app = sender.app
     for task in app.tasks.values():
-        if getattr(task.run, eager.MARK, False) and not isinstance(task, MonitoredTask):
-            task.Request = REQUEST
+        if eager.is_monitored(task):
             app.steps["worker"].add(STEP)
+            if task.Request == Task.Request:  # one of the user's own stays; the step tells if it cannot count
+                task.Request = REQUEST

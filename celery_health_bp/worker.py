@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import bootsteps
 from celery.worker.control import inspect_command
+from kombu.utils.imports import symbol_by_name
 
+from .eager import is_monitored
 from .fleet import COUNTS_COMMAND
 from .ledger import STATS_KEY
 from .recorder import Recorder, recorder_of
+from .request import MonitoredRequest
+from .tasks import REQUEST
+
+logger = logging.getLogger(__name__)
 
 
 class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
@@ -29,8 +36,12 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         return True
 
     def start(self, parent: Any) -> None:
-        """Begin sending, and say where to."""
+        """Begin sending, and say where to, and which tasks will not be counted."""
         self._recorder.start()
+        self._recorder.announce()
+        for task in parent.app.tasks.values():
+            if is_monitored(task) and not issubclass(symbol_by_name(task.Request), MonitoredRequest):
+                logger.warning("task %s is not counted: its Request must derive from %s", task.name, REQUEST)
 
     def stop(self, parent: Any) -> None:
         """Send the last counts of a warm shutdown."""

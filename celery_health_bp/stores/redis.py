@@ -80,6 +80,12 @@ class RedisStore:
         """See ``Store.close``."""
         self._client.close()
 
+    def __str__(self) -> str:
+        """Where it is, without credentials."""
+        options = self._client.connection_pool.connection_kwargs
+        place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        return f"Redis at {place}, keys {self._tag}:*"
+
     @contextmanager
     def _errors_translated(self) -> Iterator[None]:
         from redis.exceptions import RedisError
@@ -87,9 +93,7 @@ class RedisStore:
         try:
             yield
         except (RedisError, OSError) as exc:
-            options = self._client.connection_pool.connection_kwargs
-            place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-            raise StoreUnavailable(f"job totals: Redis at {place} cannot be used ({type(exc).__name__})") from exc
+            raise StoreUnavailable(f"job totals: {self} cannot be used ({_root_name(exc)})") from exc
 
 
 def connect(url: str, app: Any) -> Any:
@@ -111,7 +115,19 @@ def connect(url: str, app: Any) -> Any:
     if SCHEMES[scheme] == "rediss":
         for use_ssl in (app.conf.redis_backend_use_ssl, app.conf.broker_use_ssl):
             options.update(_options(use_ssl if isinstance(use_ssl, Mapping) else {}))
-    return redis.Redis.from_url(f"{SCHEMES[scheme]}://{address}", **options)
+    try:
+        return redis.Redis.from_url(f"{SCHEMES[scheme]}://{address}", **options)
+    except ValueError:  # its text, and its traceback, hold fragments of the URL
+        raise ConfigurationError(
+            "The Redis URL of the job totals cannot be parsed: percent-encode / # ? @ in its password"
+        ) from None
+
+
+def _root_name(exc: BaseException) -> str:
+    """The class of what it began with, such as ``SSLCertVerificationError`` under a ``ConnectionError``."""
+    while (cause := exc.__cause__ or exc.__context__) is not None:
+        exc = cause
+    return type(exc).__name__
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
