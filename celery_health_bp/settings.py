@@ -235,7 +235,7 @@ class Settings:
 
     @classmethod
     def from_celery(cls, app: Any) -> Settings:
-        """Settings of a Celery application: its ``celery_health`` configuration key.
+        """Settings of a Celery app: its configuration key ``celery_health``, or Django's ``CELERY_HEALTH``.
 
         A worker reads its settings this way, so that ``app.conf.celery_health = {...}``
         reaches workers and web processes alike.
@@ -243,4 +243,5 @@ class Settings:
         Raises:
             ConfigurationError: a key is unknown or a value is wrong.
         """
-        return cls.from_mapping(app.conf.get("celery_health") or {})
+        mapping = app.conf.get("celery_health") or app.conf.get("CELERY_HEALTH") or {}
+        return cls.from_mapping({key: value for key, value in mapping.items() if key != "app"})

@@ -55,7 +55,7 @@ def rabbit(rabbit_node: RabbitServer) -> Iterator[RabbitServer]:
 
 
 @pytest.fixture
-def _started() -> Iterator[list[Process]]:
+def started() -> Iterator[list[Process]]:
     processes: list[Process] = []
     yield processes
     for process in reversed(processes):
@@ -63,24 +63,24 @@ def _started() -> Iterator[list[Process]]:
 
 
 @pytest.fixture
-def start_worker(_started: list[Process], tmp_path: Path) -> Callable[..., Worker]:
+def start_worker(started: list[Process], tmp_path: Path) -> Callable[..., Worker]:
     """Starts a worker: ``start_worker(broker_url, *options, name=..., pool=...)``."""
 
     def start(broker_url: str, *options: str, **arguments: object) -> Worker:
         worker = Worker(broker_url, tmp_path, *options, **arguments)  # type: ignore[arg-type]
-        _started.append(worker)
+        started.append(worker)
         return worker
 
     return start
 
 
 @pytest.fixture
-def start_web(_started: list[Process], tmp_path: Path) -> Callable[..., Web]:
+def start_web(started: list[Process], tmp_path: Path) -> Callable[..., Web]:
     """Starts gunicorn: ``start_web(broker_url, *options, processes=...)``."""
 
     def start(broker_url: str, *options: str, **arguments: object) -> Web:
         web = Web(broker_url, tmp_path, *options, **arguments)  # type: ignore[arg-type]
-        _started.append(web)
+        started.append(web)
         return web
 
     return start

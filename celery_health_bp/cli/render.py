@@ -1,18 +1,23 @@
-"""A report as text for people. Pure."""
+"""A report as text for people, and as one line for Nagios. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from ..report import HealthReport, Observation
+from ..report import DEGRADED, HEALTHY, UNHEALTHY, HealthReport, Observation, Worker
 from ..settings import Settings
+
+#: What fits a terminal of 80 columns beside an id of 36 and a time of 25.
+MAX_NAME = 40
+#: Words of the monitoring-plugins guidelines.
+NAGIOS = {HEALTHY: "OK", DEGRADED: "WARNING", UNHEALTHY: "CRITICAL"}
 
 
 def headline(report: HealthReport, settings: Settings) -> str:
     """The verdict and why, on one line."""
     count = len(report.active_workers)
-    workers = f"{count} worker{'s' if count != 1 else ''} answer{'s' if count == 1 else ''}"
+    workers = "1 worker answers" if count == 1 else f"{count} workers answer"
     if report.error:
         why = report.error
     elif report.recommendations:
@@ -22,53 +27,92 @@ def headline(report: HealthReport, settings: Settings) -> str:
     return f"{report.status.upper()}: {why}"
 
 
-def lines(report: HealthReport, *, verbose: bool) -> list[str]:
+def nagios_line(report: HealthReport, settings: Settings) -> str:
+    """One line with performance data, as monitoring plugins print it."""
+    state, _, why = headline(report, settings).partition(": ")
+    lengths = [
+        f"'queue_{name}'={length};{settings.queue_length_threshold}"
+        for name, length in report.queues.items()
+        if length >= 0
+    ]
+    data = [f"workers={len(report.active_workers)};;{settings.min_workers}:", *lengths]
+    return f"CELERY {NAGIOS[state.lower()]} - {why.replace('|', '/')} | {' '.join(data)}"
+
+
+def lines(report: HealthReport, settings: Settings, *, verbose: bool) -> list[str]:
     """What stands below the headline."""
-    text = []
+    text = [f"Recommendation: {advice}" for advice in report.recommendations]
+    if verbose:
+        return text + _details(report, settings)
     if report.queues:
-        queues = (f"{name} {'not known' if n < 0 else n}" for name, n in report.queues.items())
-        text.append(f"Queues: {', '.join(queues)}")
+        text.append(f"Queues: {', '.join(f'{name} {_length(n)}' for name, n in report.queues.items())}")
     if report.active_workers:
         text.append(f"Workers: {', '.join(report.active_workers)}")
-    text += [f"Recommendation: {advice}" for advice in report.recommendations]
-    return text + (_details(report.observation) if verbose else [])
+    return text
 
 
-def _details(observation: Observation) -> list[str]:
-    workers = [
-        (
-            worker.name,
-            worker.pool or "?",
-            _known(worker.concurrency),
-            _known(None if worker.running is None else len(worker.running)),
-            _known(worker.reserved),
-            ",".join(worker.queues or ()) or "-",
-        )
-        for worker in observation.workers
+def _details(report: HealthReport, settings: Settings) -> list[str]:
+    observation = report.observation
+    limit = str(settings.queue_length_threshold)
+    queues = [
+        (name, _length(queue.length), limit, _known(queue.consumers))
+        for name, queue in sorted(observation.queues.items())
     ]
-    running = [
-        (task.task_name, task.task_id, task.worker, _age(task.time_start, observation.taken_at))
-        for task in observation.running
-    ]
-    scheduled = [(task.task_name, task.task_id, task.worker, task.eta or "?") for task in observation.scheduled]
     return [
-        *_table(("WORKER", "POOL", "SIZE", "ACTIVE", "RESERVED", "QUEUES"), workers),
-        *_table(("RUNNING", "ID", "WORKER", "AGE"), running),
-        *_table(("SCHEDULED", "ID", "WORKER", "ETA"), scheduled),
+        *_table(("WORKER", "POOL", "SIZE", "ACTIVE", "RESERVED", "QUEUES"), map(_worker_row, observation.workers)),
+        *_table(("QUEUE", "LENGTH", "THRESHOLD", "CONSUMERS"), queues),
+        *_tasks(
+            "RUNNING",
+            "AGE",
+            [(t.task_name, t.task_id, t.worker, _age(t.time_start, observation)) for t in observation.running],
+        ),
+        *_tasks("SCHEDULED", "ETA", [(t.task_name, t.task_id, t.worker, _eta(t.eta)) for t in observation.scheduled]),
+        "",
         *(f"Not known: {sentence}" for sentence in observation.not_known),
         f"Checked in {observation.duration_seconds * 1000:.0f} ms",
     ]
 
 
+def _worker_row(worker: Worker) -> Sequence[str]:
+    active = None if worker.running is None else len(worker.running)
+    queues = ",".join(worker.queues or ()) or "-"
+    return (worker.name, worker.pool or "?", *map(_known, (worker.concurrency, active, worker.reserved)), queues)
+
+
+def _tasks(title: str, when: str, tasks: list[tuple[str, str, str, str]]) -> list[str]:
+    """Two short lines a task: a name, an id and a worker do not fit 80 columns side by side."""
+    if not tasks:
+        return ["", f"{title}: none"]
+    width = max(len(time) for *_, time in tasks)
+    rows = [f"{title} ({len(tasks)}), with {when}"]
+    for name, task_id, worker, time in tasks:
+        rows += [f"  {time.rjust(width)}  {name}", f"  {' ' * width}  {task_id} on {worker}"]
+    return ["", *rows]
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    table = [head, *rows]
+    table = [head, *([*(_shortened(cell) for cell in row)] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     body = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    return ["", *body, *(["(none)"] if len(table) == 1 else [])]
+    return ["", *body] if len(table) > 1 else []
 
 
-def _age(start: float | None, now: float) -> str:
-    return "?" if start is None else str(timedelta(seconds=max(0, round(now - start))))
+def _shortened(text: str) -> str:
+    """The end of a long name: it tells more than the beginning."""
+    return text if len(text) <= MAX_NAME else f"...{text[3 - MAX_NAME :]}"
+
+
+def _age(start: float | None, observation: Observation) -> str:
+    return "?" if start is None else str(timedelta(seconds=max(0, round(observation.taken_at - start))))
+
+
+def _eta(eta: str | None) -> str:
+    """ISO 8601 to the second."""
+    return (eta or "?").partition(".")[0].partition("+")[0]
+
+
+def _length(length: int) -> str:
+    return "not known" if length < 0 else str(length)
 
 
 def _known(value: float | None) -> str:

@@ -1,0 +1,24 @@
+"""The Celery app: ``celery -A project worker``."""
+
+import os
+
+from celery import Celery
+
+from celery_health_bp import MonitoredTask
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+app = Celery("project", task_cls=MonitoredTask)  # every task is counted
+app.config_from_object("django.conf:settings", namespace="CELERY")
+
+
+@app.task
+def add(first: int, second: int, customer_id: str = "unknown") -> int:
+    """A job."""
+    return first + second
+
+
+@app.task
+def divide(first: int, second: int, customer_id: str = "unknown") -> float:
+    """A job that can fail."""
+    return first / second

@@ -1,0 +1,112 @@
+"""The example Django project on gunicorn, with a real worker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import pytest
+
+from .exposition import Exposition
+from .processes import ROOT, Process, celery_environ, wait_until
+from .servers import RedisServer
+
+PROJECT = ROOT / "examples" / "django_project"
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    """Status and text, redirects not followed."""
+    try:
+        with build_opener(_NoRedirect).open(Request(url, headers=headers), timeout=15) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+def manage(broker_url: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run ``manage.py``."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env=celery_environ(broker_url, environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(redis: RedisServer, tmp_path: Path, started: list[Process]) -> str:
+    """URL of the project on gunicorn, with a worker that is ready."""
+    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
+    worker = [sys.executable, "-m", "celery", "-A", "project", "worker", "-c", "1", "-n", "django@testhost"]
+    started.append(Process([*worker, "--without-mingle", "--loglevel=info"], tmp_path / "worker.log", environ))
+    web = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi", "--threads", "2"]
+    started.append(Process(web, tmp_path / "web.log", environ))
+    started[0].wait_for(r"testhost ready\.")
+    return started[1].wait_for(r"Listening at: (http://[^ ]+)").group(1)
+
+
+def test_the_endpoints_pass_djangos_strictest_settings(project: str) -> None:
+    """SSL redirect, CSRF and APPEND_SLASH are Django's; the endpoints answer without a redirect."""
+    assert get(project + "/")[0] == 301
+    for path in ("health", "health/", "health/live/", "tasks/", "stats"):
+        assert get(f"{project}/api/celery/{path}")[0] == 200
+    assert json.loads(get(f"{project}/api/celery/health/")[1])["workers"]["active_workers"] == ["django@testhost"]
+
+
+def test_jobs_of_the_project_are_counted_under_its_namespace(project: str, redis: RedisServer) -> None:
+    """``task_cls=MonitoredTask`` counts every task, with the namespace of ``CELERY_HEALTH``."""
+    code = "from project.celery import *; add.delay(1, 2, customer_id='x'); divide.delay(1, 0)"
+    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
+    subprocess.run([sys.executable, "-c", code], env=environ, timeout=30, check=True)
+    job = "project_background_job"
+    wait_until(lambda: Exposition.read(project).total(f"{job}_failed_total") == 1, "the failure is counted")
+    found = Exposition.read(project)
+    assert found.get(f"{job}_completed_total", task_name="project.celery.add", customer_id="x") == 1
+    failed = {"task_name": "project.celery.divide", "error_type": "ZeroDivisionError", "customer_id": "unknown"}
+    assert found.get(f"{job}_failed_total", **failed) == 1
+
+
+def test_script_name_is_honoured(redis: RedisServer, tmp_path: Path, started: list[Process]) -> None:
+    """Below a ``SCRIPT_NAME`` the endpoints are at the same paths."""
+    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT), "SCRIPT_NAME": "/shop"})
+    web = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi"]
+    started.append(Process(web, tmp_path / "web.log", environ))
+    url = started[0].wait_for(r"Listening at: (http://[^ ]+)").group(1)
+    assert get(f"{url}/shop/api/celery/health/live/") == (200, '{"status": "alive"}\n')
+
+
+def test_the_management_command_is_the_command(project: str, redis: RedisServer) -> None:
+    """``manage.py celery_health`` prints what ``flask celery-health`` prints."""
+    done = manage(redis.url, "celery_health")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "HEALTHY: 1 worker answers, no queue is longer than 1000"
+    assert json.loads(manage(redis.url, "celery_health", "--format", "json").stdout)["status"] == "healthy"
+    assert "django@testhost" in manage(redis.url, "celery_health", "--verbose").stdout
+
+
+def test_the_management_command_has_the_exit_codes(redis: RedisServer) -> None:
+    """No worker is 1, wrong usage is 2."""
+    assert manage(redis.url, "celery_health", "--timeout", "0.3").returncode == 1
+    done = manage(redis.url, "celery_health", "--timeout", "never")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_the_system_check_names_a_wrong_setting(redis: RedisServer) -> None:
+    """``manage.py check`` fails with the key, the value and what is allowed."""
+    assert manage(redis.url, "check").returncode == 0
+    done = manage(redis.url, "check", CELERY_HEALTH_MIN_WORKERS="few")
+    assert done.returncode == 1
+    assert "(celery_health.E001) CELERY_HEALTH_MIN_WORKERS='few' is not allowed" in done.stderr
