@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from kombu import Connection
 
-from .errors import BrokerUnreachable
+from .errors import BrokerUnreachable, RemoteControlOff
 
 #: One read, write or connect. Measured: with it and a single retry without pause, every
 #: silent, frozen or unreachable Redis and RabbitMQ gave an error within 0.9 s.
@@ -38,16 +39,43 @@ def open_connection(app: Any, timeout_seconds: float, **amqp_callbacks: Callable
         if connection.transport.driver_type == "amqp":
             connection.transport_options.update(amqp_callbacks)
         if connection.transport.driver_type == "redis":
-            connection.transport_cls = _without_retries(connection.get_transport_cls())
+            connection.transport_cls = _impatient(connection.get_transport_cls())
             connection._transport = None
-        connection.ensure_connection(
-            max_retries=1, interval_start=0, interval_step=0, interval_max=0, timeout=timeout_seconds
-        )
+        connection.ensure_connection(**_ONE_RETRY, timeout=timeout_seconds)
     except Exception as exc:  # each transport has exceptions of its own: named by cause below
         if connection is not None:
-            connection.release()
+            drop_connection(connection)
         raise unreachable(place, exc) from exc
     return connection
+
+
+def drop_connection(connection: Connection) -> None:
+    """Close a connection without another word to a broker that may not answer."""
+    with suppress(Exception):  # if it was broken, the socket is closed either way
+        if connection.transport.driver_type == "amqp":
+            connection.collect()  # closing in form would wait for the broker's consent
+        else:
+            connection.release()
+
+
+def require_remote_control(app: Any) -> None:
+    """See that workers can be asked at all, before anything is sent.
+
+    Raises:
+        RemoteControlOff: the app's configuration or its transport does not let them.
+        BrokerUnreachable: the broker URL cannot be parsed.
+    """
+    if not app.conf.worker_enable_remote_control:
+        raise RemoteControlOff(
+            "Whether workers run cannot be known: worker_enable_remote_control is off",
+            "Set worker_enable_remote_control = True for the workers and here",
+        )
+    place = broker_place(app)
+    if not app.connection_for_write().supports_exchange_type("fanout"):
+        raise RemoteControlOff(
+            f"Whether workers run cannot be known: broker {place} has no broadcast",
+            "Use a broker with remote control, such as Redis or RabbitMQ",
+        )
 
 
 def broker_place(app: Any) -> str:
@@ -96,9 +124,14 @@ REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
         "Wait until it has loaded",
     ),
     (
-        frozenset({"ReadOnlyError", "OutOfMemoryError"}),
-        "takes no writes (read-only replica, or out of memory)",
-        "Connect to the primary, or give it memory",
+        frozenset({"ReadOnlyError"}),
+        "takes no writes: it is a read-only replica",
+        "Connect to the primary",
+    ),
+    (
+        frozenset({"OutOfMemoryError"}),
+        "takes no writes: it has reached its memory limit",
+        "Give it memory, or find what fills it",
     ),
     (
         frozenset({"SSLError"}),
@@ -109,6 +142,11 @@ REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
         frozenset({"TimeoutError"}),
         "did not answer in time",
         "Check whether the broker is overloaded or frozen, and the network to it",
+    ),
+    (
+        frozenset({"ConnectionError", "ConnectionForced", "RecoverableConnectionError"}),
+        "closed the connection",
+        "Check whether the broker runs, and whether this port speaks the protocol of the URL",
     ),
 )
 
@@ -121,6 +159,13 @@ def unreachable(place: str, exc: BaseException) -> BrokerUnreachable:
             return BrokerUnreachable(f"Broker {place} {what}", f"{advice}: {place}")
     return BrokerUnreachable(
         f"Broker {place} cannot be used ({type(exc).__name__})", f"Check the broker and the network to it: {place}"
+    )
+
+
+def blocked(place: str) -> BrokerUnreachable:
+    """The problem of a RabbitMQ that takes no messages for the time being."""
+    return BrokerUnreachable(
+        f"Broker {place} blocks publishers (memory or disk alarm)", f"Free memory or disk space on the broker: {place}"
     )
 
 
@@ -141,25 +186,34 @@ def _malformed() -> BrokerUnreachable:
     )
 
 
+_ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+
+
 def _limits(connection: Connection, timeout_seconds: float) -> dict[str, Any]:
     driver = connection.transport.driver_type
     if driver == "redis":
-        return {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
+        sockets = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
+        # Without its emulation of acks, kombu leaves the messages of others alone.
+        return {**_ONE_RETRY, **sockets, "ack_emulation": False}
     if driver == "amqp":
-        return {"read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
+        return {**_ONE_RETRY, "read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
     if driver in ("memory", "filesystem"):  # these poll, once a second unless told otherwise
         return {"polling_interval": 0.01, **connection.transport_options}
     return {}
 
 
 @functools.cache
-def _without_retries(transport: type[Any]) -> type[Any]:
-    """kombu's Redis transport without the retries and pauses that redis-py adds to each call."""
+def _impatient(transport: type[Any]) -> type[Any]:
+    """kombu's Redis transport without the retries of redis-py, and without waiting when it closes."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     class Channel(transport.Channel):  # type: ignore[misc, name-defined]
         def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
             return {**super()._connparams(asynchronous), "retry": Retry(NoBackoff(), 0)}
+
+        def close(self) -> None:
+            self._in_poll = None  # a BRPOP under way: nobody wants its answer any more
+            super().close()
 
     return type("Transport", (transport,), {"Channel": Channel})

@@ -42,5 +42,11 @@ class DeadlineExceeded(CheckError):
     code = "deadline_exceeded"
 
 
+class RemoteControlOff(CheckError):
+    """Workers of this app or transport answer no questions."""
+
+    code = "remote_control_off"
+
+
 class StoreUnavailable(CeleryHealthError):
     """The store of the job totals could not be reached or refused the call."""

@@ -2,25 +2,22 @@
 
 Celery's ``inspect`` asks one thing after the other and waits a full timeout for
 each, since it cannot know how many will answer. Here the expected replies are
-those that came lately; a check ends with the last of them. This is the one file
-that leans on the format of ``kombu.pidbox`` messages.
+those that came lately; a check ends with the last of them. A reply that comes
+later is read by the next check, and expected from then on.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
-from kombu import Connection, Consumer, Producer, Queue
-
-from .broker import IO_TIMEOUT_SECONDS, broker_place, open_connection, unreachable
-from .errors import BrokerUnreachable
+from .broker import IO_TIMEOUT_SECONDS, blocked, broker_place, require_remote_control, unreachable
+from .errors import BrokerUnreachable, CheckError
+from .line import Line, Pair
 from .queues import declared_queues, read_lengths
+from .replies import queue_names
 
 #: Command -> its arguments. ``safe`` has Celery send the arguments' repr, not the arguments.
 COMMANDS: dict[str, dict[str, Any]] = {
@@ -38,19 +35,21 @@ COUNTS_COMMAND = "celery_health_counts"
 SILENCE_SECONDS = 0.1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answers:
     """What came back before the deadline.
 
     Attributes:
         replies: node name -> command -> reply.
         lengths: queue name -> messages waiting, -1 if it could not be read.
-        missing: nodes that had answered lately and did not now.
+        silent: node that answered lately and did not now -> seconds since it did.
+        doubled: names under which two nodes answer.
     """
 
-    replies: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
-    lengths: dict[str, int] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
+    replies: Mapping[str, Mapping[str, Any]]
+    lengths: Mapping[str, int]
+    silent: Mapping[str, float]
+    doubled: Collection[str]
 
 
 class Fleet:
@@ -60,15 +59,18 @@ class Fleet:
         app: the Celery app; its broker and control exchange are used.
         queues: names of the queues to measure; ``None``: those the app declares
             and those the workers consume.
+        memory_seconds: how long a node that does not answer any more is told of.
     """
 
-    def __init__(self, app: Any, queues: tuple[str, ...] | None = None) -> None:
+    def __init__(self, app: Any, queues: tuple[str, ...] | None = None, memory_seconds: float = 60) -> None:
         self._app = app
         self._queues = queues
-        self._line: _Line | None = None
-        self._expected: set[tuple[str, str]] = set()
-        self._slow: set[tuple[str, str]] = set()
+        self._memory_seconds = memory_seconds
+        self._line: Line | None = None
+        self._expected: set[Pair] | None = None
+        self._slow: set[Pair] = set()
         self._consumed: set[str] = set()
+        self._answered_at: dict[str, float] = {}
 
     def ask(self, timeout_seconds: float) -> Answers:
         """Ask every worker everything, and measure the queues.
@@ -77,9 +79,16 @@ class Fleet:
             timeout_seconds: deadline of the whole call.
 
         Raises:
-            BrokerUnreachable: the broker could not be used, or blocks publishers.
+            CheckError: the broker could not be used, or blocks publishers, or
+                its workers cannot be asked at all.
         """
-        return self._with_line(self._ask_all, timeout_seconds)
+        lengths: dict[str, int] = {}
+
+        def exchange(line: Line, deadline: float) -> None:
+            lengths.update(self._ask_all(line, deadline))
+
+        line = self._with_line(exchange, timeout_seconds)
+        return Answers(line.replies, lengths, self._silent(line), sorted(line.doubled))
 
     def ask_counts(self, nodes: Collection[str], timeout_seconds: float) -> Mapping[str, Any]:
         """Ask these nodes for their job counts; those that do not answer are left out.
@@ -87,17 +96,17 @@ class Fleet:
         A node that did not answer in time is not waited for again until it does.
 
         Raises:
-            BrokerUnreachable: the broker could not be used, or blocks publishers.
+            CheckError: see ``ask``.
         """
 
-        def exchange(line: _Line, answers: Answers, deadline: float) -> None:
+        def exchange(line: Line, deadline: float) -> None:
             line.publish({COUNTS_COMMAND: {}}, list(nodes))
-            expected = {(node, COUNTS_COMMAND) for node in nodes} - self._slow
-            self._collect(line, expected, deadline)
-            self._slow = (self._slow | expected) - line.answered - line.late
+            asked = {(node, COUNTS_COMMAND) for node in nodes}
+            self._collect(line, asked - self._slow, deadline)
+            self._slow = (self._slow | asked) - line.answered - line.late
 
-        answers = self._with_line(exchange, timeout_seconds)
-        return {node: replies[COUNTS_COMMAND] for node, replies in answers.replies.items()}
+        replies = self._with_line(exchange, timeout_seconds).replies
+        return {node: found[COUNTS_COMMAND] for node, found in replies.items()}
 
     def close(self) -> None:
         """Delete the reply queue and close the connection."""
@@ -105,171 +114,91 @@ class Fleet:
         if line is not None:
             line.close()
 
-    def _with_line(self, exchange: _Exchange, timeout_seconds: float) -> Answers:
+    def _with_line(self, exchange: _Exchange, timeout_seconds: float) -> Line:
+        require_remote_control(self._app)
         deadline = time.monotonic() + timeout_seconds
         reused = self._line is not None
         try:
             return self._attempt(exchange, deadline, timeout_seconds)
         except BrokerUnreachable:
-            if not reused:
+            if not reused or time.monotonic() > deadline:
                 raise
         # The open connection had died since the last check: once more with a new one.
         return self._attempt(exchange, deadline, timeout_seconds)
 
-    def _attempt(self, exchange: _Exchange, deadline: float, timeout_seconds: float) -> Answers:
-        line = self._line or self._open(timeout_seconds)
-        answers = Answers()
+    def _attempt(self, exchange: _Exchange, deadline: float, timeout_seconds: float) -> Line:
         try:
-            line.begin(answers)
-            exchange(line, answers, deadline)
+            line = self._begun_line(timeout_seconds)
+            exchange(line, deadline)
+        except CheckError:
+            self._drop()
+            raise
         except Exception as exc:  # each transport has exceptions of its own
-            self._line = None
-            line.abandon()
+            self._drop()
             raise unreachable(broker_place(self._app), exc) from exc
-        if not answers.replies:
-            # Nobody there, or the reply queue lost its binding (a flushed Redis),
-            # or a broker that blocks: the next check begins from nothing.
-            self.close()
-            if line.blocked:
-                raise BrokerUnreachable(
-                    f"Broker {broker_place(self._app)} blocks publishers (memory or disk alarm)",
-                    "Free memory or disk space on the broker",
-                )
-        return answers
+        if line.blocked:
+            self._drop()
+            raise blocked(broker_place(self._app))
+        return line
 
-    def _open(self, timeout_seconds: float) -> _Line:
-        # Connecting, and one more failing call after it, must fit into the deadline.
-        self._line = _Line(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds))
+    def _begun_line(self, timeout_seconds: float) -> Line:
+        if self._line is not None and not self._line.begin():
+            self.close()
+        if self._line is None:
+            # Connecting, and one more failing call after it, must fit into the deadline.
+            self._line = Line(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds))
+            self._line.begin()
         return self._line
 
-    def _ask_all(self, line: _Line, answers: Answers, deadline: float) -> None:
+    def _drop(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.drop()
+
+    def _ask_all(self, line: Line, deadline: float) -> dict[str, int]:
         names = self._measured()
-        if line.connection.transport.driver_type == "amqp":
-            # RabbitMQ with a memory alarm answers nothing after the first publish.
-            answers.lengths = read_lengths(line.connection, names)
+        if line.virtual:
             line.publish(COMMANDS)
-        else:
+            lengths = read_lengths(line.connection, names, deadline)
+        else:  # RabbitMQ with a memory alarm answers nothing after the first publish
+            lengths = read_lengths(line.connection, names, deadline)
             line.publish(COMMANDS)
-            answers.lengths = read_lengths(line.connection, names)
-        expected = self._expected
-        self._collect(line, expected, deadline)
-        answers.missing = {node for node, _ in expected - line.answered}
-        self._expected = line.answered | {pair for pair in line.late if pair[1] in COMMANDS}
-        self._consumed = {
-            queue["name"]
-            for reply in answers.replies.values()
-            for queue in reply.get("active_queues") or ()
-            if isinstance(queue, Mapping) and "name" in queue
-        }
-        answers.lengths.update(read_lengths(line.connection, self._measured() - set(answers.lengths)))
+        self._collect(line, self._expected, deadline)
+        late = {pair for pair in line.late if pair[1] in COMMANDS}
+        line.late -= late
+        self._remember(late | line.answered)
+        # A queue that lost its consumers is shown until it is empty.
+        self._consumed = {name for name in self._consumed if lengths.get(name, 0) > 0}
+        for replies in line.replies.values():
+            self._consumed.update(queue_names(replies.get("active_queues")) or ())
+        return lengths | read_lengths(line.connection, self._measured() - lengths.keys(), deadline)
 
     def _measured(self) -> set[str]:
         return set(self._queues) if self._queues is not None else declared_queues(self._app) | self._consumed
 
-    def _collect(self, line: _Line, expected: set[tuple[str, str]], deadline: float) -> None:
-        """Read replies until all expected ones are there, or, with none expected, until silence."""
-        anyone = not expected
-        while anyone or not expected <= line.answered:
-            wait = deadline - time.monotonic()
-            if anyone and line.answered:
-                wait = min(wait, SILENCE_SECONDS)
-            if wait <= 0 or line.blocked:
-                break
-            try:
-                line.connection.drain_events(timeout=wait)
-            except TimeoutError:
-                if anyone and line.answered:
-                    break
+    def _collect(self, line: Line, expected: set[Pair] | None, deadline: float) -> None:
+        """Read replies until all expected ones are there; ``None``: until silence after the first."""
+        while not (expected is not None and expected <= line.answered):
+            wait = min(deadline - time.monotonic(), SILENCE_SECONDS)
+            if line.blocked:
+                return
+            if wait <= 0:
+                line.confirm()
+                return
+            if not line.listen(wait) and expected is None and line.answered:
+                return
+
+    def _remember(self, pairs: set[Pair]) -> None:
+        self._expected = pairs or None
+        now = time.monotonic()
+        self._answered_at.update((node, now) for node, _ in pairs)
+
+    def _silent(self, line: Line) -> dict[str, float]:
+        now = time.monotonic()
+        self._answered_at = {
+            node: then for node, then in self._answered_at.items() if now - then <= self._memory_seconds
+        }
+        return {node: now - then for node, then in self._answered_at.items() if node not in line.replies}
 
 
-_Exchange = Callable[["_Line", Answers, float], None]
-
-
-class _Line:
-    """One connection to the broker with one reply queue, used for check after check."""
-
-    def __init__(self, app: Any, io_timeout_seconds: float) -> None:
-        self._mailbox = app.control.mailbox
-        self.blocked = False
-        self.answered: set[tuple[str, str]] = set()
-        self.late: set[tuple[str, str]] = set()
-        self._answers = Answers()
-        self._check = ""
-        self.connection: Connection = open_connection(
-            app, io_timeout_seconds, on_blocked=self._on_blocked, on_unblocked=self._on_unblocked
-        )
-        name = f"celery-health.{uuid4().hex}"
-        self._queue = Queue(
-            name,
-            exchange=self._mailbox.reply_exchange,
-            routing_key=name,
-            durable=False,
-            exclusive=True,
-            auto_delete=True,
-        )
-        channel = self.connection.default_channel
-        self._producer = Producer(channel, auto_declare=False)
-        self._consumer = Consumer(
-            channel, [self._queue], accept=self._mailbox.accept, no_ack=True, callbacks=[self._on_reply]
-        )
-        self._consumer.consume()
-
-    def begin(self, answers: Answers) -> None:
-        """Start a check: what comes from now on goes into ``answers``."""
-        self._check, self._answers = uuid4().hex, answers
-        self.answered, self.late = set(), set()
-
-    def publish(self, commands: Mapping[str, Mapping[str, Any]], nodes: list[str] | None = None) -> None:
-        """Send commands (name -> arguments) to these nodes, or to every worker."""
-        exchange = self._mailbox.exchange
-        for command, arguments in commands.items():
-            self._producer.publish(
-                {
-                    "method": command,
-                    "arguments": arguments,
-                    "destination": nodes,
-                    "pattern": None,
-                    "matcher": None,
-                    "ticket": f"{self._check}.{command}",
-                    "reply_to": {"exchange": self._queue.exchange.name, "routing_key": self._queue.routing_key},
-                },
-                exchange=exchange.name,
-                declare=[exchange],
-                headers={"clock": self._mailbox.clock.forward(), "expires": 0},
-                serializer=self._mailbox.serializer,
-                retry=False,
-            )
-
-    def close(self) -> None:
-        """Leave nothing on the broker."""
-        with suppress(Exception):  # the connection may have died meanwhile: then nothing more can be done
-            # Redis waits up to a second in BRPOP, and closing waits for it: a message of our own ends that.
-            self._producer.publish({}, exchange="", routing_key=self._queue.name, retry=False)
-            self.connection.drain_events(timeout=SILENCE_SECONDS)
-            self._queue(self.connection.default_channel).delete()
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Close a connection that may no longer work."""
-        with suppress(Exception):  # if it was broken, the socket is closed either way
-            self.connection.release()
-
-    def _on_reply(self, body: Any, message: Any) -> None:
-        ticket = str(message.headers.get("ticket", ""))
-        check, _, command = ticket.partition(".")
-        if not isinstance(body, Mapping):
-            return
-        for node, reply in body.items():
-            if isinstance(reply, Mapping) and "error" in reply:
-                continue
-            if check == self._check:
-                self._answers.replies[node][command] = reply
-                self.answered.add((node, command))
-            else:  # of an earlier check: it is there, and expected from now on
-                self.late.add((node, command))
-
-    def _on_blocked(self, *_: Any) -> None:
-        self.blocked = True
-
-    def _on_unblocked(self, *_: Any) -> None:
-        self.blocked = False
+_Exchange = Callable[[Line, float], None]

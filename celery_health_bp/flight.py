@@ -28,26 +28,31 @@ class SingleFlight(Generic[T]):
         self._future: Future[T] | None = None
         self._thread: threading.Thread | None = None
 
-    def result(self, timeout_seconds: float) -> T:
-        """The result of the run under way, or of a new one.
+    def result(self, timeout_seconds: float) -> tuple[T, bool]:
+        """The result of the run under way, or of a new one; and whether it is of a new one.
 
         Raises:
             TimeoutError: it did not end in time; it goes on, and the next run
                 begins after it.
         """
         with self._lock:
-            if self._future is None or self._future.done():
-                self._future = Future()
-                previous = self._thread
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._future, previous), name="celery-health-check", daemon=True
-                )
-                self._thread.start()
             future = self._future
+            fresh = future is None or future.done()
+            if future is None or fresh:
+                future = self._start()
         try:
-            return future.result(timeout_seconds)
+            return future.result(timeout_seconds), fresh
         except FutureTimeoutError:
             raise TimeoutError from None
+
+    def _start(self) -> Future[T]:
+        future: Future[T] = Future()
+        thread = threading.Thread(
+            target=self._run, args=(future, self._thread), name="celery-health-check", daemon=True
+        )
+        thread.start()
+        self._future, self._thread = future, thread
+        return future
 
     def _run(self, future: Future[T], previous: threading.Thread | None) -> None:
         if previous is not None:

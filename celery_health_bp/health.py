@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from celery import Celery
 
@@ -31,6 +32,9 @@ from .stores import Store, open_store
 
 #: The caller waits this much longer than the check may take, as a part of ``timeout_seconds``.
 GRACE = 0.1
+
+#: A worker that does not answer any more is told of for this long, and ``cache_seconds``.
+SILENT_SECONDS = 60
 
 
 class CeleryHealth:
@@ -124,7 +128,7 @@ class _Process:
     def __init__(self, app: Celery, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self._fleet = Fleet(app, settings.queues)
+        self._fleet = Fleet(app, settings.queues, settings.cache_seconds + SILENT_SECONDS)
         self._fleet_lock = threading.Lock()
         self._checks = SingleFlight(self._check)
         self._counts = SingleFlight(self._ask_counts)
@@ -144,16 +148,23 @@ class _Process:
         settings, last = self._settings, self._last
         if last is not None and time.monotonic() - last[0] < settings.cache_seconds:
             return last[1]
+        asked = time.monotonic()
+        patience = settings.timeout_seconds * (1 + GRACE)
         try:
-            return self._checks.result(settings.timeout_seconds * (1 + GRACE))
+            observation, fresh = self._checks.result(patience)
         except TimeoutError:
-            return self._failed(time.monotonic() - settings.timeout_seconds, overdue(self._app, settings))
+            return self._failed(asked, overdue(self._app, settings))
+        if not fresh and not self._is_sound(observation):
+            # That check began before we asked: the fault that it saw may be over.
+            with suppress(TimeoutError):
+                observation, _ = self._checks.result(asked + patience - time.monotonic())
+        return observation
 
     def job_counts(self) -> list[tuple[str | None, Counts]]:
         if self._store is not None:
             return [(None, self._store.totals())]
         try:
-            return self._counts.result(self._settings.timeout_seconds * (1 + GRACE))
+            return self._counts.result(self._settings.timeout_seconds * (1 + GRACE))[0]
         except TimeoutError:
             raise overdue(self._app, self._settings) from None
 
@@ -170,16 +181,25 @@ class _Process:
         except CheckError as problem:
             observation = self._failed(began, problem)
         else:
-            observation = observation_of(answers, time.monotonic() - began)
-        sound = judge(observation, self._settings, "").status != UNHEALTHY
+            observation = observation_of(answers, time.monotonic() - began, self._notes())
         # Bad news is not kept: the first check after a fault must see that it is over.
-        self._last = (time.monotonic(), observation) if sound else None
+        self._last = (time.monotonic(), observation) if self._is_sound(observation) else None
         return observation
+
+    def _is_sound(self, observation: Observation) -> bool:
+        return judge(observation, self._settings, "").status != UNHEALTHY
 
     def _failed(self, began: float, problem: CheckError) -> Observation:
         names = self._settings.queues or declared_queues(self._app)
         unread = {name: Queue(NOT_KNOWN, None) for name in names}
-        return Observation(time.time(), time.monotonic() - began, (), unread, problem)
+        return Observation(
+            time.time(), time.monotonic() - began, queues=unread, problem=problem, not_known=self._notes()
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        if self._app.conf.task_always_eager:
+            return ("task_always_eager is on: this process runs its tasks itself, workers do not see them",)
+        return ()
 
     def _ask_counts(self) -> list[tuple[str | None, Counts]]:
         local = recorder_of(self._app).ledger.copy()
@@ -195,21 +215,29 @@ class _Process:
         return counts
 
 
-def overdue(app: Celery, settings: Settings) -> DeadlineExceeded:
+def overdue(app: Celery, settings: Settings) -> CheckError:
     """The problem of a check that did not even come back to say what is wrong."""
-    place = broker_place(app)
+    try:
+        place = broker_place(app)
+    except CheckError as malformed:
+        return malformed
     return DeadlineExceeded(
         f"Broker {place} did not answer within {settings.timeout_seconds:g} s",
         f"Check whether the broker is overloaded or frozen, and the network to it: {place}",
     )
 
 
-def observation_of(answers: Answers, duration_seconds: float) -> Observation:
-    """The observation that a check's answers make."""
+def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, ...] = ()) -> Observation:
+    """The observation that a check's answers make.
+
+    Arguments:
+        notes: sentences of our own on what is not known.
+    """
     found = (worker_of(name, replies) for name, replies in sorted(answers.replies.items()))
     workers = tuple(worker for worker in found if worker is not None)
     consumed = Counter(name for worker in workers for name in worker.queues or ())
     sure = all(worker.queues is not None for worker in workers)
+    silent = {name: round(seconds) for name, seconds in sorted(answers.silent.items())}
     return Observation(
         taken_at=time.time(),
         duration_seconds=duration_seconds,
@@ -218,5 +246,10 @@ def observation_of(answers: Answers, duration_seconds: float) -> Observation:
             name: Queue(length, consumed[name] if sure or consumed[name] else None)
             for name, length in answers.lengths.items()
         },
-        not_known=tuple(f"{node} had answered before and did not answer now" for node in sorted(answers.missing)),
+        silent=tuple(silent),
+        not_known=(
+            *(f"{name}: not answering since {seconds} s" for name, seconds in silent.items()),
+            *(f"{name}: several nodes answer under this name, one of them is shown" for name in answers.doubled),
+            *notes,
+        ),
     )

@@ -7,6 +7,8 @@ The length leaves out what workers have prefetched: it is a lower bound.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,13 +25,18 @@ def declared_queues(app: Any) -> set[str]:
     return {str(name) for name in app.amqp.queues}
 
 
-def read_lengths(connection: Connection, names: Iterable[str]) -> dict[str, int]:
-    """Messages waiting in each queue; ``NOT_KNOWN`` for one that does not exist on AMQP.
+def read_lengths(connection: Connection, names: Iterable[str], deadline: float = math.inf) -> dict[str, int]:
+    """Messages waiting in each queue.
+
+    ``NOT_KNOWN`` for one that does not exist on AMQP, and for those whose turn
+    would come after the deadline (of ``time.monotonic``).
 
     Raises:
         Exception: the transport's own, when the connection is lost.
     """
-    return {name: _read_length(connection, name) for name in sorted(names)}
+    return {
+        name: _read_length(connection, name) if time.monotonic() < deadline else NOT_KNOWN for name in sorted(names)
+    }
 
 
 def _read_length(connection: Connection, name: str) -> int:

@@ -29,7 +29,7 @@ def worker_of(name: str, replies: Mapping[str, Any]) -> Worker | None:
         pool=_pool_name(pool.get("implementation")),
         concurrency=_number(pool.get("max-concurrency")),
         processes=tuple(pid for pid in _list(pool.get("processes")) if isinstance(pid, int)),
-        queues=_queue_names(replies.get("active_queues")),
+        queues=queue_names(replies.get("active_queues")),
         uptime_seconds=_number(stats.get("uptime")),
         running=_running(name, replies.get("active")),
         scheduled=_scheduled(name, replies.get("scheduled")),
@@ -63,7 +63,8 @@ def _task_name(request: Mapping[str, Any]) -> str:
     return str(request.get("type") or request.get("name"))
 
 
-def _queue_names(reply: Any) -> tuple[str, ...] | None:
+def queue_names(reply: Any) -> tuple[str, ...] | None:
+    """Names in a reply to ``active_queues``; ``None``: it is none."""
     if not isinstance(reply, list):
         return None
     return tuple(sorted(str(queue["name"]) for queue in map(_mapping, reply) if "name" in queue))

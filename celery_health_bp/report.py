@@ -13,6 +13,17 @@ STATUSES = (HEALTHY, DEGRADED, UNHEALTHY)
 
 NO_WORKERS = "No active Celery workers found"
 
+#: What a person on call can do, by what was found; for the broker see ``broker.REASONS``.
+ADVICE = {
+    "start": "Start Celery workers: celery -A {app} worker --loglevel=info",
+    "consume": "Restart them, or add their queue again: celery -A {app} control add_consumer QUEUE",
+    "silent": "Not answering any more: {nodes}. A busy solo pool answers again after its job; "
+    "else the worker was stopped, is frozen, or lost the broker: look at its log",
+    "long": "Queue {queue} holds {length} messages (threshold {threshold}, consumers: {consumers}): "
+    "add workers, or look at stats/ for slow tasks",
+    "unconsumed": "Queue {queue} holds {length} messages and no worker consumes it: celery -A {app} worker -Q {queue}",
+}
+
 
 @dataclass(frozen=True)
 class RunningTask:
@@ -78,6 +89,7 @@ class Observation:
         taken_at: seconds since the epoch.
         duration_seconds: how long the check took.
         problem: why the workers could not be asked, if they could not.
+        silent: names of nodes that answered lately and did not now.
         not_known: sentences on what could not be found out, and why.
     """
 
@@ -86,6 +98,7 @@ class Observation:
     workers: tuple[Worker, ...] = ()
     queues: Mapping[str, Queue] = field(default_factory=dict)
     problem: CheckError | None = None
+    silent: tuple[str, ...] = ()
     not_known: tuple[str, ...] = ()
 
     @property
@@ -124,6 +137,8 @@ def judge(observation: Observation, settings: Settings, app_name: str) -> Health
     """
     active = tuple(sorted(worker.name for worker in observation.workers if worker.active))
     error, advice = _worker_problem(observation, active, settings, app_name)
+    if observation.silent:
+        advice = (*advice, ADVICE["silent"].format(nodes=", ".join(observation.silent)))
     queue_advice = _queue_problems(observation, settings, app_name, nobody=bool(error) and not active)
     status = UNHEALTHY if error else DEGRADED if queue_advice else HEALTHY
     return HealthReport(
@@ -139,7 +154,7 @@ def judge(observation: Observation, settings: Settings, app_name: str) -> Health
 def _worker_problem(
     observation: Observation, active: tuple[str, ...], settings: Settings, app_name: str
 ) -> tuple[str | None, tuple[str, ...]]:
-    start = f"Start Celery workers: celery -A {app_name} worker --loglevel=info"
+    start = ADVICE["start"].format(app=app_name)
     if observation.problem is not None:
         return str(observation.problem), (observation.problem.recommendation,)
     if len(active) >= settings.min_workers:
@@ -148,8 +163,7 @@ def _worker_problem(
         return f"Only {len(active)} of at least {settings.min_workers} workers answer", (start,)
     if observation.workers:
         names = ", ".join(worker.name for worker in observation.workers)
-        advice = f"Restart them, or add their queue again: celery -A {app_name} control add_consumer QUEUE"
-        return f"No worker consumes a queue; answering without one: {names}", (advice,)
+        return f"No worker consumes a queue; answering without one: {names}", (ADVICE["consume"].format(app=app_name),)
     return NO_WORKERS, (start,)
 
 
@@ -158,15 +172,15 @@ def _queue_problems(observation: Observation, settings: Settings, app_name: str,
     advice = []
     threshold = settings.queue_length_threshold
     for name, queue in sorted(observation.queues.items()):
+        facts = {
+            "app": app_name,
+            "queue": name,
+            "length": queue.length,
+            "threshold": threshold,
+            "consumers": "unknown" if queue.consumers is None else queue.consumers,
+        }
         if queue.length > threshold:
-            consumers = "unknown" if queue.consumers is None else queue.consumers
-            advice.append(
-                f"Queue {name} holds {queue.length} messages (threshold {threshold}, consumers: {consumers}): "
-                "add workers, or look at stats/ for slow tasks"
-            )
+            advice.append(ADVICE["long"].format(**facts))
         if queue.length > 0 and queue.consumers == 0 and not nobody:
-            advice.append(
-                f"Queue {name} holds {queue.length} messages and no worker consumes it: "
-                f"celery -A {app_name} worker -Q {name}"
-            )
+            advice.append(ADVICE["unconsumed"].format(**facts))
     return tuple(advice)

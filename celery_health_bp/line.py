@@ -1,0 +1,176 @@
+"""One connection to the broker with one reply queue, used for check after check.
+
+This is the one file that leans on the format of ``kombu.pidbox`` messages.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from kombu import Connection, Consumer, Producer, Queue
+
+from . import reply_queue
+from .broker import drop_connection, open_connection
+from .queues import read_lengths
+
+logger = logging.getLogger(__name__)
+
+#: A reply: who answered what (node name, command).
+Pair = tuple[str, str]
+
+
+class Line:
+    """Sends commands to the workers and gathers their replies.
+
+    Arguments:
+        io_timeout_seconds: bounds each call to the broker.
+
+    Attributes:
+        replies: node name -> command -> reply, to the commands sent since ``begin``.
+        answered: the same as pairs.
+        late: pairs that answered to an earlier ``begin``; the caller takes them out.
+        doubled: nodes that answered the same command twice.
+        blocked: the broker has told us that it blocks publishers.
+
+    Raises:
+        BrokerUnreachable: no connection.
+        Exception: the transport's own, from every method that sends.
+    """
+
+    def __init__(self, app: Any, io_timeout_seconds: float) -> None:
+        self._mailbox = app.control.mailbox
+        self.blocked = False
+        self.late: set[Pair] = set()
+        self._ticket = self._earlier_ticket = ""
+        self._earlier_answered: set[Pair] = set()
+        self._start_anew()
+        self.connection: Connection = open_connection(
+            app, io_timeout_seconds, on_blocked=self._on_blocked, on_unblocked=self._on_unblocked
+        )
+        #: kombu itself keeps the bindings, in Redis say; an AMQP broker does it by itself.
+        self.virtual = self.connection.transport.driver_type != "amqp"
+        self._lease_end = time.time() + reply_queue.LEASE_SECONDS
+        try:
+            self._open_queue()
+        except BaseException:
+            self.drop()
+            raise
+
+    def _open_queue(self) -> None:
+        exchange = self._mailbox.reply_exchange
+        name = reply_queue.new_name(self._lease_end)
+        self._queue = Queue(name, exchange=exchange, routing_key=name, durable=False, exclusive=True, auto_delete=True)
+        channel = self.connection.default_channel
+        self._producer = Producer(channel, auto_declare=False)
+        self._consumer = Consumer(
+            channel,
+            [self._queue],
+            accept=self._mailbox.accept,
+            no_ack=True,
+            callbacks=[self._on_reply],
+            on_decode_error=self._on_unreadable,
+        )
+        self._consumer.consume()
+        if self.virtual:
+            reply_queue.remove_abandoned(channel, exchange.name)
+
+    def begin(self) -> bool:
+        """Start a check: replies to commands sent before are late from now on.
+
+        ``False``: the queue cannot be used any longer; its lease is over, or
+        its binding was lost (a flushed Redis).
+        """
+        self._earlier_ticket, self._earlier_answered = self._ticket, self.answered
+        self._start_anew()
+        if time.time() > self._lease_end:
+            return False
+        if not self.virtual:
+            return True
+        # Publishing to workers is no write to Redis: one that takes no writes shows only now.
+        self._producer.publish({}, exchange="", routing_key=self._queue.name, retry=False)
+        table = self.connection.default_channel.get_table(self._mailbox.reply_exchange.name)
+        return any(row[-1] == self._queue.name for row in table)
+
+    def _start_anew(self) -> None:
+        self._ticket = uuid4().hex
+        self.replies: dict[str, dict[str, Any]] = defaultdict(dict)
+        self.answered: set[Pair] = set()
+        self.doubled: set[str] = set()
+
+    def publish(self, commands: Mapping[str, Mapping[str, Any]], nodes: list[str] | None = None) -> None:
+        """Send commands (name -> arguments) to these nodes, or to every worker."""
+        exchange = self._mailbox.exchange
+        for command, arguments in commands.items():
+            self._producer.publish(
+                {
+                    "method": command,
+                    "arguments": arguments,
+                    "destination": nodes,
+                    "pattern": None,
+                    "matcher": None,
+                    "ticket": f"{self._ticket}.{command}",
+                    "reply_to": {"exchange": self._queue.exchange.name, "routing_key": self._queue.routing_key},
+                },
+                exchange=exchange.name,
+                declare=[exchange],
+                headers={"clock": self._mailbox.clock.forward(), "expires": 0},
+                serializer=self._mailbox.serializer,
+                retry=False,
+            )
+
+    def listen(self, seconds: float) -> bool:
+        """Wait so long for a message; ``False``: there was none."""
+        try:
+            self.connection.drain_events(timeout=seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def confirm(self) -> None:
+        """Raise if the broker does not answer any more: then silence says nothing about workers."""
+        read_lengths(self.connection, [self._queue.name])
+
+    def close(self) -> None:
+        """Leave nothing on the broker."""
+        if not self.blocked:
+            with suppress(Exception):  # the connection may have died meanwhile: then nothing more can be done
+                self._queue(self.connection.default_channel).delete()
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the connection without another word to the broker."""
+        drop_connection(self.connection)
+
+    def _on_reply(self, body: Any, message: Any) -> None:
+        ticket, _, command = str(message.headers.get("ticket", "")).partition(".")
+        if not isinstance(body, Mapping):
+            return
+        for node, reply in body.items():
+            if isinstance(reply, Mapping) and "error" in reply:
+                continue
+            self._take((node, command), ticket, reply)
+
+    def _take(self, pair: Pair, ticket: str, reply: Any) -> None:
+        current = ticket == self._ticket
+        if pair in self.answered if current else ticket == self._earlier_ticket and pair in self._earlier_answered:
+            self.doubled.add(pair[0])
+        elif not current:
+            self.late.add(pair)
+        else:
+            self.answered.add(pair)
+            self.replies[pair[0]][pair[1]] = reply
+
+    def _on_unreadable(self, message: Any, exc: Exception) -> None:
+        logger.debug("a reply of type %s cannot be read", message.content_type, exc_info=exc)
+
+    def _on_blocked(self, *_: Any) -> None:
+        self.blocked = True
+
+    def _on_unblocked(self, *_: Any) -> None:
+        self.blocked = False

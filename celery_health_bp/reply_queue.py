@@ -1,0 +1,85 @@
+"""Names of reply queues that tell their owner, and the removal of those whose owner was killed.
+
+An AMQP broker drops an exclusive queue with its connection. On Redis a client
+that is killed leaves its binding for good, and the replies that still come. An
+expiry cannot clear that up: it ends the list, never the binding. So whoever opens
+a queue removes those of dead processes of its host, and those of other hosts
+whose lease is long over: the names of all are in the one set of bindings.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+PREFIX = "celery-health"
+
+#: How long a queue is used before its owner makes another one.
+LEASE_SECONDS = 3600
+#: The clocks of two hosts may differ by this much.
+MARGIN_SECONDS = 600
+#: One check does not spend its time on more than these; the next goes on.
+MOST_AT_ONCE = 200
+
+
+def new_name(lease_end: float) -> str:
+    """A name for this process's queue: ``celery-health.HOST.PID.LEASE_END.RANDOM``.
+
+    Arguments:
+        lease_end: seconds since the epoch; the queue is not used any longer.
+    """
+    return f"{PREFIX}.{_host()}.{os.getpid()}.{int(lease_end)}.{uuid4().hex}"
+
+
+def remove_abandoned(channel: Any, exchange: str) -> None:
+    """Delete queues of ours bound to ``exchange`` whose owner is gone, with their bindings.
+
+    Arguments:
+        channel: of a virtual transport of kombu, which keeps bindings itself.
+    """
+    abandoned = [row for row in channel.get_table(exchange) if _is_abandoned(row[-1])]
+    for routing_key, _, name in abandoned[:MOST_AT_ONCE]:
+        # The channel deletes what it knows to be bound: tell it.
+        channel.state.binding_declare(name, exchange, routing_key, None)
+        channel.queue_delete(name)
+
+
+def _is_abandoned(name: str) -> bool:
+    prefix, _, owner = name.partition(".")
+    host, _, rest = owner.partition(".")
+    pid, _, rest = rest.partition(".")
+    lease_end = rest.partition(".")[0]
+    if prefix != PREFIX or not pid.isdecimal() or not lease_end.isdecimal():
+        return False
+    if host == _host() and not _is_running(int(pid)):
+        return True
+    return time.time() > int(lease_end) + MARGIN_SECONDS
+
+
+@functools.cache
+def _host() -> str:
+    """The same for processes that see each other's process ids, and for no others."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):  # Linux alone has these
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _is_running(pid: int) -> bool:
+    if os.name != "posix":  # there signal 0 would not be harmless
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
