@@ -56,6 +56,7 @@ def rabbit(rabbit_node: RabbitServer) -> Iterator[RabbitServer]:
 
 @pytest.fixture
 def started() -> Iterator[list[Process]]:
+    """Processes to end with the test."""
     processes: list[Process] = []
     yield processes
     for process in reversed(processes):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from celery import Celery
@@ -247,3 +249,16 @@ class TestAccessToken:
     def test_anonymous_callers_get_the_bare_status(self, client: FlaskClient) -> None:
         """``health/`` tells a stranger the status and nothing more."""
         assert get(client, "health/") == (503, {"status": "unhealthy"})
+
+
+def test_a_server_forked_from_a_used_application_answers(
+    redis: RedisServer, start_worker: Callable[..., Worker], client: FlaskClient, request: pytest.FixtureRequest
+) -> None:
+    """An application that had asked before the fork answers rightly in the child, and still in the parent."""
+    start_worker(redis.url)
+    assert get(client, "health/")[0] == 200
+    live_server = request.getfixturevalue("live_server")
+    for _ in range(2):
+        with urlopen(f"{live_server.url()}{BASE}/health/", timeout=10) as answer:
+            assert json.load(answer)["workers"]["worker_count"] == 1
+        assert get(client, "health/")[1]["workers"]["worker_count"] == 1

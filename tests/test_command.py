@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from celery import Celery
 
 from .processes import ROOT, Worker, celery_environ, wait_until
 from .servers import RedisServer
@@ -41,8 +42,6 @@ def test_a_live_fleet_is_healthy_with_exit_code_0(redis: RedisServer, start_work
 
 def test_verbose_shows_workers_and_their_tasks(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
     """``--verbose`` has a table of workers, of running and of scheduled tasks, and no arguments of theirs."""
-    from celery import Celery
-
     start_worker(redis.url)
     client = Celery("upstream", broker=redis.url)
     running = client.send_task("tests.jobs.work", kwargs={"seconds": 20, "customer_id": "sekrit"})
@@ -57,8 +56,6 @@ def test_verbose_shows_workers_and_their_tasks(redis: RedisServer, start_worker:
 
 def test_a_long_queue_is_degraded_with_exit_code_0(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
     """A queue above the threshold is DEGRADED, which is no failure."""
-    from celery import Celery
-
     Celery("upstream", broker=redis.url).send_task("tests.jobs.work", queue="celery")
     start_worker(redis.url, "-Q", "other")
     done = run(redis.url, CELERY_HEALTH_QUEUE_LENGTH_THRESHOLD="0")
@@ -68,7 +65,7 @@ def test_a_long_queue_is_degraded_with_exit_code_0(redis: RedisServer, start_wor
 
 def test_no_worker_is_unhealthy_with_exit_code_1(redis: RedisServer) -> None:
     """Without workers the verdict is UNHEALTHY, says how to start one, and the exit code is 1."""
-    done = run(redis.url, "--timeout", "0.5")
+    done = run(redis.url, "--timeout", "1")
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines()[0] == "UNHEALTHY: No active Celery workers found"
     assert "Recommendation: Start Celery workers: celery -A upstream worker --loglevel=info" in done.stdout
@@ -85,7 +82,7 @@ def test_no_broker_is_unhealthy_with_exit_code_1(redis: RedisServer) -> None:
 
 def test_json_is_the_body_of_health(redis: RedisServer) -> None:
     """``--format json`` prints the body of ``health/`` and nothing else."""
-    done = run(redis.url, "--format", "json", "--timeout", "0.5")
+    done = run(redis.url, "--format", "json", "--timeout", "1")
     assert json.loads(done.stdout) == {
         "status": "unhealthy",
         "workers": {"healthy": False, "active_workers": [], "error": "No active Celery workers found"},
@@ -114,4 +111,4 @@ def test_wrong_usage_is_exit_code_2(
 
 def test_a_pipe_gets_no_colour(redis: RedisServer) -> None:
     """Colour codes are for terminals alone."""
-    assert "\x1b" not in run(redis.url, "--timeout", "0.3").stdout
+    assert "\x1b" not in run(redis.url, "--timeout", "1").stdout
