@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-from billiard.einfo import ExceptionWithTraceback
+from billiard.pool import MaybeEncodingError
 from celery.exceptions import Ignore, Reject, Retry, Terminated, WorkerLostError
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
@@ -31,8 +32,8 @@ def outcome_of(exc: BaseException) -> Outcome:
     A ``BaseException`` that is no ``Exception`` (``SystemExit``,
     ``KeyboardInterrupt``) takes the pool process with it: ``WorkerLostError``.
     """
-    if isinstance(exc, ExceptionWithTraceback):
-        exc = exc.exc
+    if type(exc).__name__ == "ExceptionWithTraceback":  # billiard 4.0 and later wrap it so
+        exc = exc.exc  # type: ignore[attr-defined]
     if isinstance(exc, Retry):
         return Outcome("retried", _class_name(exc.exc or exc))
     if isinstance(exc, Reject):
@@ -49,4 +50,7 @@ def outcome_of(exc: BaseException) -> Outcome:
 def _class_name(exc: BaseException) -> str:
     if isinstance(exc, UnpickleableExceptionWrapper):
         return str(exc.exc_cls_name)
+    if isinstance(exc, MaybeEncodingError):  # Celery 5.2: only the repr of the unpicklable one arrives
+        quoted = re.search(r"<ExceptionInfo: (\w+)\(", str(exc.value))
+        return quoted[1] if quoted else type(exc).__name__
     return type(exc).__name__
