@@ -99,6 +99,11 @@ def _fleet_families(report: HealthReport, asked: bool) -> Iterator[Metric]:
         if length >= 0:
             lengths.add_metric([name], length)
     yield lengths
+    consumers = GaugeMetricFamily("celery_queue_consumers", "Workers that consume the queue.", labels=["queue_name"])
+    for name, queue in sorted(report.observation.queues.items()):
+        if queue.consumers is not None:
+            consumers.add_metric([name], queue.consumers)
+    yield consumers
     yield GaugeMetricFamily("celery_workers", "Workers that answer.", value=len(report.active_workers))
     workers = [worker for worker in report.observation.workers if worker.active]
     yield from (_worker_gauge(name, help_text, workers) for name, help_text in WORKER_GAUGES.items())
