@@ -35,12 +35,13 @@ def open_connection(app: Any, timeout_seconds: float, **amqp_callbacks: Callable
     connection = None
     try:
         connection = app.connection_for_write(connect_timeout=timeout_seconds, heartbeat=0)
-        connection.transport_options = {**connection.transport_options, **_limits(connection, timeout_seconds)}
-        if connection.transport.driver_type == "amqp":
-            connection.transport_options.update(amqp_callbacks)
-        if connection.transport.driver_type == "redis":
-            connection.transport_cls = _impatient(connection.get_transport_cls())
-            connection._transport = None
+        transport = connection.get_transport_cls()
+        options = {**connection.transport_options, **_limits(transport, connection.transport_options, timeout_seconds)}
+        if transport.driver_type == "amqp":
+            options.update(amqp_callbacks)
+        if transport.driver_type == "redis":
+            connection.transport_cls = _impatient(transport)
+        connection.transport_options = options
         connection.ensure_connection(**_ONE_RETRY, timeout=timeout_seconds)
     except Exception as exc:  # each transport has exceptions of its own: named by cause below
         if connection is not None:
@@ -51,11 +52,14 @@ def open_connection(app: Any, timeout_seconds: float, **amqp_callbacks: Callable
 
 def drop_connection(connection: Connection) -> None:
     """Close a connection without another word to a broker that may not answer."""
+    poller = getattr(getattr(connection.transport, "cycle", None), "poller", None)
     with suppress(Exception):  # if it was broken, the socket is closed either way
         if connection.transport.driver_type == "amqp":
             connection.collect()  # closing in form would wait for the broker's consent
         else:
             connection.release()
+    if poller is not None and hasattr(poller, "close"):  # kombu's Redis transport leaves its epoll descriptor open
+        poller.close()
 
 
 def require_remote_control(app: Any) -> None:
@@ -71,7 +75,7 @@ def require_remote_control(app: Any) -> None:
             "Set worker_enable_remote_control = True for the workers and here",
         )
     place = broker_place(app)
-    if not app.connection_for_write().supports_exchange_type("fanout"):
+    if "fanout" not in app.connection_for_write().get_transport_cls().implements.exchange_type:
         raise RemoteControlOff(
             f"Whether workers run cannot be known: broker {place} has no broadcast",
             "Use a broker with remote control, such as Redis or RabbitMQ",
@@ -93,13 +97,18 @@ def broker_place(app: Any) -> str:
     try:
         connection = app.connection_for_write()
         transport = connection.transport_cls if isinstance(connection.transport_cls, str) else "broker"
-        host, port = connection.hostname, connection.port or connection.transport.default_port
+        host, port = connection.hostname, connection.port
     except Exception as exc:  # whatever kombu raises here may quote the URL
         raise _malformed() from exc
+    with suppress(Exception):  # the transport's own library may be missing: then no port is known
+        port = port or connection.get_transport_cls().default_port
     if "://" in str(host or ""):  # a Unix socket: host is the whole rest of the URL
         return f"{transport}:// on a Unix socket"
     return f"{transport}://{host or 'localhost'}" + (f":{port}" if port else "")
 
+
+#: No exception has a class of its own for this.
+HANDSHAKE_TIMEOUT = "timeout in the TLS handshake"
 
 #: Names of exception classes (or of their bases) -> what happened, what to do. First match wins.
 REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
@@ -139,6 +148,11 @@ REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
         "Check the certificates, and that this port speaks TLS",
     ),
     (
+        frozenset({HANDSHAKE_TIMEOUT}),
+        "did not complete the TLS handshake in time",
+        "Check that this port speaks TLS, and whether the broker is overloaded or frozen",
+    ),
+    (
         frozenset({"TimeoutError"}),
         "did not answer in time",
         "Check whether the broker is overloaded or frozen, and the network to it",
@@ -153,7 +167,10 @@ REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
 
 def unreachable(place: str, exc: BaseException) -> BrokerUnreachable:
     """The sentence and the advice for an error of the transport; never quotes its text."""
-    names = {kind.__name__ for cause in _causes(exc) for kind in type(cause).__mro__}
+    causes = _causes(exc)
+    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    if any(isinstance(cause, TimeoutError) and "handshake" in str(cause) for cause in causes):
+        names.add(HANDSHAKE_TIMEOUT)
     for classes, what, advice in REASONS:
         if classes & names:
             return BrokerUnreachable(f"Broker {place} {what}", f"{advice}: {place}")
@@ -189,8 +206,8 @@ def _malformed() -> BrokerUnreachable:
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 
-def _limits(connection: Connection, timeout_seconds: float) -> dict[str, Any]:
-    driver = connection.transport.driver_type
+def _limits(transport: type[Any], options: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+    driver = transport.driver_type
     if driver == "redis":
         sockets = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
         # Without its emulation of acks, kombu leaves the messages of others alone.
@@ -198,7 +215,7 @@ def _limits(connection: Connection, timeout_seconds: float) -> dict[str, Any]:
     if driver == "amqp":
         return {**_ONE_RETRY, "read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
     if driver in ("memory", "filesystem"):  # these poll, once a second unless told otherwise
-        return {"polling_interval": 0.01, **connection.transport_options}
+        return {"polling_interval": 0.01, **options}
     return {}
 
 

@@ -56,6 +56,7 @@ class Line:
         #: kombu itself keeps the bindings, in Redis say; an AMQP broker does it by itself.
         self.virtual = self.connection.transport.driver_type != "amqp"
         self._lease_end = time.time() + reply_queue.LEASE_SECONDS
+        self._name = reply_queue.new_name(self._lease_end)
         try:
             self._open_queue()
         except BaseException:
@@ -64,7 +65,7 @@ class Line:
 
     def _open_queue(self) -> None:
         exchange = self._mailbox.reply_exchange
-        name = reply_queue.new_name(self._lease_end)
+        name = self._name
         self._queue = Queue(name, exchange=exchange, routing_key=name, durable=False, exclusive=True, auto_delete=True)
         channel = self.connection.default_channel
         self._producer = Producer(channel, auto_declare=False)
@@ -93,9 +94,9 @@ class Line:
         if not self.virtual:
             return True
         # Publishing to workers is no write to Redis: one that takes no writes shows only now.
-        self._producer.publish({}, exchange="", routing_key=self._queue.name, retry=False)
+        self._producer.publish({}, exchange="", routing_key=self._name, retry=False)
         table = self.connection.default_channel.get_table(self._mailbox.reply_exchange.name)
-        return any(row[-1] == self._queue.name for row in table)
+        return any(row[-1] == self._name for row in table)
 
     def _start_anew(self) -> None:
         self._ticket = uuid4().hex
@@ -134,7 +135,7 @@ class Line:
 
     def confirm(self) -> None:
         """Raise if the broker does not answer any more: then silence says nothing about workers."""
-        read_lengths(self.connection, [self._queue.name])
+        read_lengths(self.connection, [self._name])
 
     def close(self) -> None:
         """Leave nothing on the broker."""
@@ -146,6 +147,7 @@ class Line:
     def drop(self) -> None:
         """Close the connection without another word to the broker."""
         drop_connection(self.connection)
+        reply_queue.abandon(self._name)
 
     def _on_reply(self, body: Any, message: Any) -> None:
         ticket, _, command = str(message.headers.get("ticket", "")).partition(".")

@@ -29,13 +29,24 @@ MARGIN_SECONDS = 600
 MOST_AT_ONCE = 200
 
 
+#: Names of queues that this process (or the one it was forked from) has now.
+_in_use: set[str] = set()
+
+
 def new_name(lease_end: float) -> str:
     """A name for this process's queue: ``celery-health.HOST.PID.LEASE_END.RANDOM``.
 
     Arguments:
         lease_end: seconds since the epoch; the queue is not used any longer.
     """
-    return f"{PREFIX}.{_host()}.{os.getpid()}.{int(lease_end)}.{uuid4().hex}"
+    name = f"{PREFIX}.{_host()}.{os.getpid()}.{int(lease_end)}.{uuid4().hex}"
+    _in_use.add(name)
+    return name
+
+
+def abandon(name: str) -> None:
+    """This process uses the queue no longer; what is left of it, the next ``remove_abandoned`` removes."""
+    _in_use.discard(name)
 
 
 def remove_abandoned(channel: Any, exchange: str) -> None:
@@ -58,7 +69,7 @@ def _is_abandoned(name: str) -> bool:
     lease_end = rest.partition(".")[0]
     if prefix != PREFIX or not pid.isdecimal() or not lease_end.isdecimal():
         return False
-    if host == _host() and not _is_running(int(pid)):
+    if host == _host() and not (name in _in_use if int(pid) == os.getpid() else _is_running(int(pid))):
         return True
     return time.time() > int(lease_end) + MARGIN_SECONDS
 

@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from redis import Redis
+
 from .processes import Process, wait_until
 
 
@@ -46,18 +48,27 @@ class RedisServer:
         """URL of database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Start it empty, and wait until it answers."""
+    def start(self, *options: str, ready: bool = True) -> None:
+        """Start it with what its folder holds (nothing, unless saved), and wait until it answers."""
         command = [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--save", "", "--appendonly", "no", *self._options]
+        command += ["--save", "", "--appendonly", "no", *self._options, *options]
         self.process = Process(command, self._folder / "redis.log")
-        wait_until(lambda: _answers(self.port), f"redis on port {self.port} answers", 10)
+        if ready:
+            wait_until(self.answers, f"redis on port {self.port} answers", 10)
 
     def stop(self) -> None:
         """End it at once; its data are gone."""
         if self.process is not None:
             self.process.end(signal.SIGKILL)
             self.process = None
+
+    def answers(self) -> bool:
+        """It answers a PING, and does not load its data any more."""
+        return _answers(self.port)
+
+    def client(self) -> Redis:
+        """A client of database 0."""
+        return Redis(port=self.port)
 
     def freeze(self) -> None:
         """Stop it with SIGSTOP: connections are accepted and nothing is answered."""

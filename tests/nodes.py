@@ -1,0 +1,62 @@
+"""A node of the fleet whose replies are scripted: it speaks ``kombu.pidbox`` and runs no jobs."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from celery import Celery
+
+#: What a worker of the queue ``celery`` would reply.
+REPLIES: dict[str, Any] = {
+    "stats": {"uptime": 1, "pool": {"max-concurrency": 1}},
+    "active_queues": [{"name": "celery"}],
+    "active": [],
+    "scheduled": [],
+    "reserved": [],
+}
+
+
+class ScriptedNode:
+    """Answers every command after ``delay_seconds``, one after the other, on a thread.
+
+    Arguments:
+        replies: command -> reply; other commands get an error, as a real node gives it.
+    """
+
+    def __init__(self, app: Celery, name: str, replies: dict[str, Any] | None = None) -> None:
+        self.delay_seconds = 0.0
+        self._ended = threading.Event()
+        self._connection = app.connection_for_read()
+        node = app.control.mailbox.Node(name, channel=self._connection.default_channel)
+        for command, reply in (REPLIES if replies is None else replies).items():
+            node.handlers[command] = self._handler(reply)
+        self._consumer = node.listen()
+        self._poll()  # subscribed from now on
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> ScriptedNode:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._ended.set()
+        self._thread.join(10)
+        self._connection.release()
+
+    def _handler(self, reply: Any) -> Any:
+        def handle(state: Any, **arguments: Any) -> Any:
+            self._ended.wait(self.delay_seconds)
+            return reply
+
+        return handle
+
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            self._poll()
+
+    def _poll(self) -> None:
+        with suppress(TimeoutError):
+            self._connection.drain_events(timeout=0.05)

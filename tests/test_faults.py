@@ -1,0 +1,285 @@
+"""Redis in trouble: each fault is told in time and by name, and forgotten when it is over."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from .network import Proxy, silent_port
+from .nodes import ScriptedNode
+from .probes import Probe, held, probe, wait_for_workers
+from .processes import Worker, wait_until
+from .servers import RedisServer, free_port
+
+TIMEOUT = 1.0
+Fault = Callable[[RedisServer], Iterator[None]]
+
+
+def in_time(found: Probe, seconds: float = TIMEOUT) -> bool:
+    """The promise: ``timeout_seconds`` and a fifth."""
+    return found.seconds <= seconds * 1.2
+
+
+@pytest.fixture
+def node(celery_app: Celery) -> Iterator[ScriptedNode]:
+    """A node that answers at once."""
+    with ScriptedNode(celery_app, "node1@testhost") as one:
+        yield one
+
+
+# -- a broker that was never reached --
+
+
+def refused() -> str:
+    """URL of a port where nobody listens."""
+    return f"redis://127.0.0.1:{free_port()}/0"
+
+
+WRONG_URLS = {
+    "refused": (lambda redis: refused(), "refused the connection", "Start the broker"),
+    "name": (lambda redis: "redis://no-such-host.invalid/0", "cannot be resolved|did not answer", "host name|network"),
+    "database": (lambda redis: redis.url.replace("/0", "/99"), "cannot be used", "Check the broker"),
+    "malformed": (lambda redis: "redis://:a#b@localhost:6379/0", "cannot be parsed", "percent-encoded"),
+}
+
+
+@pytest.mark.parametrize(("url", "error", "advice"), WRONG_URLS.values(), ids=WRONG_URLS)
+def test_a_wrong_url_is_told_by_its_reason(
+    url: Callable[[RedisServer], str], error: str, advice: str, redis: RedisServer, make_app: Callable[..., Flask]
+) -> None:
+    """503 in time, with the reason and its own advice."""
+    found = probe(make_app(Celery("upstream", broker=url(redis)), timeout_seconds=TIMEOUT))
+    assert found.status == 503
+    assert in_time(found)
+    assert re.search(error, found.error), found.error
+    assert re.search(advice, found.advice), found.advice
+
+
+def test_a_refusal_is_told_at_once(make_app: Callable[..., Flask]) -> None:
+    """A port where nobody listens does not cost the timeout."""
+    assert probe(make_app(Celery(broker=refused()))).seconds < 1
+
+
+@pytest.mark.parametrize("password", ["", ":wrong@"])
+def test_wrong_credentials_are_told(password: str, redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """A Redis that wants a password and gets none, or another one, refuses the credentials."""
+    redis.client().config_set("requirepass", "secret")
+    found = probe(make_app(Celery(broker=redis.url.replace("//", f"//{password}"))))
+    assert "refused the credentials" in found.error
+    assert found.advice == f"Check user name, password and permissions: {redis.url.removesuffix('/0')}"
+
+
+def test_tls_to_a_plain_port(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """A Redis without TLS says nothing to a handshake, and the error says what was tried."""
+    app = Celery(broker=redis.url.replace("redis:", "rediss:"), broker_use_ssl={"ssl_cert_reqs": "none"})
+    found = probe(make_app(app, timeout_seconds=TIMEOUT))
+    assert in_time(found)
+    assert "did not complete the TLS handshake in time" in found.error
+
+
+def test_a_silent_port_is_given_up_in_time(make_app: Callable[..., Flask]) -> None:
+    """A port that accepts and says nothing: 503 by the deadline, at the default timeout too."""
+    with silent_port() as port:
+        found = probe(make_app(Celery(broker=f"redis://127.0.0.1:{port}/0")))
+    assert found.status == 503
+    assert in_time(found, 2)
+    assert "did not answer in time" in found.error
+
+
+# -- a broker that fails and comes back --
+
+
+def frozen(redis: RedisServer) -> Iterator[None]:
+    """SIGSTOP."""
+    redis.freeze()
+    yield
+    redis.thaw()
+
+
+def paused(redis: RedisServer) -> Iterator[None]:
+    """CLIENT PAUSE, which holds back its own end too."""
+    redis.client().client_pause(3000)
+    yield
+    wait_until(redis.answers, "the pause is over")
+
+
+def full(redis: RedisServer) -> Iterator[None]:
+    """The memory limit is reached."""
+    redis.client().config_set("maxmemory", 1)
+    yield
+    redis.client().config_set("maxmemory", 0)
+
+
+def replica(redis: RedisServer) -> Iterator[None]:
+    """It became a read-only replica."""
+    redis.client().replicaof("127.0.0.1", str(free_port()))
+    yield
+    redis.client().replicaof("NO", "ONE")
+
+
+FAULTS = {
+    frozen: "did not answer in time",
+    paused: "did not answer in time",
+    full: "takes no writes: it has reached its memory limit",
+    replica: "takes no writes: it is a read-only replica",
+}
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["new", "opened"])
+@pytest.mark.parametrize(("fault", "error"), FAULTS.items(), ids=[fault.__name__ for fault in FAULTS])
+def test_a_fault_is_told_in_time_and_forgotten_at_once(
+    fault: Fault,
+    error: str,
+    opened: bool,
+    redis: RedisServer,
+    node: ScriptedNode,
+    celery_app: Celery,
+    make_app: Callable[..., Flask],
+) -> None:
+    """With and without an open connection: 503 with the reason, and 200 on the first probe after it."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=TIMEOUT)
+    if opened:
+        assert probe(app).status == 200
+    with contextmanager(fault)(redis):
+        faulted = [probe(app), probe(app)]
+    after = probe(app)
+    assert [found.status for found in faulted] == [503, 503]
+    assert all(in_time(found) and error in found.error for found in faulted), faulted
+    assert redis.url.removesuffix("/0") in faulted[0].advice
+    assert (after.status, after.workers) == (200, ["node1@testhost"])
+
+
+def test_a_broker_that_freezes_during_a_check_is_not_taken_for_missing_workers(
+    redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """While a slow node is awaited Redis stops: the error names the broker, and the next probe is right."""
+    app = make_app(celery_app, cache_seconds=0)
+    assert probe(app).status == 200
+    node.delay_seconds = 0.5
+    answers: list[Probe] = []
+    asking = threading.Thread(target=lambda: answers.append(probe(app)))
+    asking.start()
+    wait_until(lambda: redis.client().info("commandstats").get("cmdstat_publish", {}).get("calls", 0) >= 10, "asked")
+    redis.freeze()
+    asking.join(10)
+    redis.thaw()
+    node.delay_seconds = 0
+    assert answers[0].status == 503
+    assert in_time(answers[0], 2)
+    assert "did not answer" in answers[0].error
+    assert probe(app).status == 200
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["new", "opened"])
+def test_dropped_packets_do_not_hang_a_probe(
+    opened: bool, redis: RedisServer, node: ScriptedNode, make_app: Callable[..., Flask]
+) -> None:
+    """Nothing gets through any more: 503 by the deadline, 200 on the first probe after it."""
+    proxy = Proxy(redis.port)
+    app = make_app(Celery(broker=f"redis://127.0.0.1:{proxy.port}/0"), cache_seconds=0, timeout_seconds=TIMEOUT)
+    if opened:
+        assert probe(app).status == 200
+    proxy.drop()
+    faulted = [probe(app), probe(app)]
+    proxy.forward()
+    after = probe(app)
+    proxy.close()
+    assert [found.status for found in faulted] == [503, 503]
+    assert all(in_time(found) and "did not answer in time" in found.error for found in faulted), faulted
+    assert after.status == 200
+
+
+def test_a_restarted_broker_is_right_again_when_its_workers_are(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
+) -> None:
+    """Redis ends: refused at once. It starts: 200 as soon as the worker has found it again."""
+    start_worker(redis.url, pool="solo")
+    app = make_app(celery_app, cache_seconds=0)
+    assert probe(app).status == 200
+    redis.stop()
+    found = probe(app)
+    assert (found.status, "refused the connection" in found.error) == (503, True)
+    assert found.seconds < 1
+    redis.start()
+    wait_for_workers(redis.url)
+    assert probe(app).status == 200
+
+
+def test_a_loading_redis_is_told(redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]) -> None:
+    """A Redis that reads its data back says so, and we say it too until it is done."""
+    with redis.client() as client:
+        client.mset({f"key{number}": "x" * 64 for number in range(3000)})
+        client.save()
+    redis.stop()
+    redis.start("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024", ready=False)
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=TIMEOUT)
+    found: list[Probe] = []
+
+    def loading() -> bool:
+        found.append(probe(app))
+        return "is still loading its data" in found[-1].error
+
+    wait_until(loading, "loading is told", 3)
+    assert all(in_time(one) for one in found)
+    wait_until(redis.answers, "it has loaded")
+    assert probe(app).error == "No active Celery workers found"
+
+
+def test_workers_that_freeze_are_back_on_the_first_probe(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
+) -> None:
+    """Every worker's main process is stopped: 503 by the deadline. They go on: 200 at once."""
+    workers = [start_worker(redis.url, name=f"worker{number}", pool="solo") for number in (1, 2)]
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=TIMEOUT)
+    assert len(probe(app).workers) == 2
+    for worker in workers:
+        worker.send_signal(signal.SIGSTOP)
+    faulted = probe(app)
+    for worker in workers:
+        worker.send_signal(signal.SIGCONT)
+    after = probe(app)
+    assert (faulted.status, faulted.error) == (503, "No active Celery workers found")
+    assert in_time(faulted)
+    assert "worker1@testhost: not answering since" in faulted.notes
+    assert after.status == 200
+    assert len(probe(app).workers) == 2
+
+
+def test_replies_that_trickle_in_do_not_stretch_the_check(
+    redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """Five replies 0.9 s apart: the deadline is for all of them together."""
+    app = make_app(celery_app, cache_seconds=0)
+    assert probe(app).status == 200
+    node.delay_seconds = 0.9
+    found = probe(app)
+    node.delay_seconds = 0
+    assert in_time(found, 2)
+    assert found.workers == ["node1@testhost"]
+
+
+def test_faulted_probes_leave_nothing_behind(
+    redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """50 probes of a broker that is frozen and then full: no thread, file, connection or key more."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=0.2)
+    client = redis.client()
+    probe(app)
+
+    def all_held() -> tuple[tuple[int, int], int, int, int]:
+        bindings = client.scard("_kombu.binding.reply.celery.pidbox")
+        return held(), len(client.client_list()), client.dbsize(), bindings
+
+    before = all_held()
+    for fault in (frozen, full):
+        with contextmanager(fault)(redis):
+            assert {probe(app).status for _ in range(25)} == {503}
+        assert probe(app).status == 200
+    wait_until(lambda: all_held() == before, f"{before} again, not {all_held()}", 10)
