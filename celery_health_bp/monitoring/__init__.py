@@ -1,0 +1,117 @@
+"""The packaged Prometheus and Grafana files, with a user's namespace, thresholds and times filled in.
+
+The files are valid as they are packaged, for the namespace ``upstream``. What is filled in
+replaces text that stands there once or always means the same; comments stay.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+PACKAGED_METRIC = "upstream_background_job"
+PACKAGED_JOB = "upstream-celery"
+PACKAGED_WINDOW = "5m"
+PACKAGED_TARGETS = '["upstream:8000"]'
+PACKAGED_DOCS = "docs/alerts/"
+PACKAGED_POD_NAME = "regex: upstream\n"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the metrics and the scrape job are called.
+
+    Attributes:
+        namespace: prefix of the job metrics, may be empty.
+        job: name of the scrape job; ``None``: made from the namespace.
+    """
+
+    namespace: str = "upstream"
+    job: str | None = None
+
+    @property
+    def scrape_job(self) -> str:
+        """Name of the scrape job."""
+        return self.job or "-".join(filter(None, (self.namespace, "celery")))
+
+    def fill_in(self, text: str) -> str:
+        """The text with these names instead of the packaged ones."""
+        metric = "_".join(filter(None, (self.namespace, "background_job")))
+        return text.replace(PACKAGED_METRIC, metric).replace(PACKAGED_JOB, self.scrape_job)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When the alerts fire; ``None`` is what the packaged file says.
+
+    Attributes:
+        failure_ratio: share of a task's attempts, from 0 to 1.
+        p95_seconds: duration that 95 of 100 attempts stay below.
+        queue_length: messages waiting.
+        workers: fewer answering workers than this.
+        window: what rates are taken over, as Prometheus writes durations.
+        hold: how long each alert with a ``for`` must hold before it fires.
+    """
+
+    failure_ratio: float | None = None
+    p95_seconds: float | None = None
+    queue_length: int | None = None
+    workers: int | None = None
+    window: str = PACKAGED_WINDOW
+    hold: str | None = None
+
+
+def alerts(names: Names, thresholds: Thresholds, docs: str = PACKAGED_DOCS) -> str:
+    """Recording rules and alerts, as YAML.
+
+    Arguments:
+        docs: what the runbook of each alert begins with, such as a URL that ends with a slash.
+    """
+    text = _packaged("prometheus/alerts.yml")
+    for name in ("failure_ratio", "p95_seconds", "queue_length", "workers"):
+        value = getattr(thresholds, name)
+        if value is not None:
+            text = re.sub(rf'(:threshold:{name}\n +expr: )"[^"]*"', rf'\g<1>"{value:.10g}"', text)
+    if thresholds.hold is not None:
+        text = re.sub(r"(?m)^( +for: ).*$", rf"\g<1>{thresholds.hold}", text)
+    text = text.replace(f"[{PACKAGED_WINDOW}]", f"[{thresholds.window}]").replace(PACKAGED_DOCS, docs)
+    return names.fill_in(_with_window(text, thresholds.window))
+
+
+def scrape(names: Names, targets: Sequence[str] = (), interval: str = "15s") -> str:
+    """The scrape job with these targets (``host:port``), as YAML."""
+    text = _packaged("prometheus/scrape.yml").replace("interval: 15s", f"interval: {interval}")
+    return names.fill_in(text.replace(PACKAGED_TARGETS, json.dumps(list(targets))) if targets else text)
+
+
+def scrape_kubernetes(names: Names, pod_name: str = "upstream", interval: str = "15s") -> str:
+    """The scrape job that finds pods by their label ``app.kubernetes.io/name``, as YAML."""
+    text = _packaged("prometheus/scrape-kubernetes.yml").replace("interval: 15s", f"interval: {interval}")
+    text = text.replace(PACKAGED_POD_NAME, f"regex: {json.dumps(re.escape(pod_name))}\n")
+    return names.fill_in(text.replace("name: upstream.", f"name: {pod_name}."))
+
+
+def dashboard(names: Names, window: str = PACKAGED_WINDOW) -> str:
+    """The Grafana dashboard, as JSON; ``window`` is that of the alerts file, whose recordings it shows."""
+    text = _packaged("grafana/celery.json").replace(f"[{PACKAGED_WINDOW}]", f"[{window}]")
+    if names.namespace != "upstream":
+        text = text.replace('"uid": "celery-health"', f'"uid": {json.dumps(_dashboard_id(names))}')
+        title = " ".join(filter(None, ("Celery", names.namespace)))
+        text = text.replace('"title": "Celery"', f'"title": {json.dumps(title)}')
+    return names.fill_in(_with_window(text, window))
+
+
+def _dashboard_id(names: Names) -> str:
+    """At most 40 characters, as Grafana wants it."""
+    return f"celery-health-{names.namespace or 'all'}"[:40]
+
+
+def _with_window(text: str, window: str) -> str:
+    return text.replace(f"rate{PACKAGED_WINDOW}", f"rate{window}")
+
+
+def _packaged(path: str) -> str:
+    return files(__package__).joinpath(path).read_text(encoding="utf-8")
