@@ -128,6 +128,11 @@ REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
         "Check user name, password and permissions",
     ),
     (
+        frozenset({"NotAllowed"}),
+        "refused the virtual host",
+        "Check the virtual host (the path of the URL) and the user's permissions on it",
+    ),
+    (
         frozenset({"BusyLoadingError"}),
         "is still loading its data",
         "Wait until it has loaded",

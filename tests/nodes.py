@@ -24,9 +24,13 @@ class ScriptedNode:
 
     Arguments:
         replies: command -> reply; other commands get an error, as a real node gives it.
+
+    Attributes:
+        asked: how many commands have come.
     """
 
     def __init__(self, app: Celery, name: str, replies: dict[str, Any] | None = None) -> None:
+        self.asked = 0
         self.delay_seconds = 0.0
         self._ended = threading.Event()
         self._connection = app.connection_for_read()
@@ -48,6 +52,7 @@ class ScriptedNode:
 
     def _handler(self, reply: Any) -> Any:
         def handle(state: Any, **arguments: Any) -> Any:
+            self.asked += 1
             self._ended.wait(self.delay_seconds)
             return reply
 
