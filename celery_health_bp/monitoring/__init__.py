@@ -17,7 +17,7 @@ PACKAGED_JOB = "upstream-celery"
 PACKAGED_WINDOW = "5m"
 PACKAGED_TARGETS = '["upstream:8000"]'
 PACKAGED_DOCS = "docs/alerts/"
-PACKAGED_POD_NAME = "regex: upstream\n"
+PACKAGED_POD_NAME = 'regex: "upstream"'
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def scrape(names: Names, targets: Sequence[str] = (), interval: str = "15s") -> 
 def scrape_kubernetes(names: Names, pod_name: str = "upstream", interval: str = "15s") -> str:
     """The scrape job that finds pods by their label ``app.kubernetes.io/name``, as YAML."""
     text = _packaged("prometheus/scrape-kubernetes.yml").replace("interval: 15s", f"interval: {interval}")
-    text = text.replace(PACKAGED_POD_NAME, f"regex: {json.dumps(re.escape(pod_name))}\n")
+    pattern = json.dumps(pod_name.replace(".", r"\."))
+    text = text.replace(PACKAGED_POD_NAME, f"regex: {pattern}")
     return names.fill_in(text.replace("name: upstream.", f"name: {pod_name}."))
 
 

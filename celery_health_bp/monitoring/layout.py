@@ -1,4 +1,4 @@
-"""Source of ``grafana/celery.json``: run this module to write it again."""
+"""Source of ``grafana/celery.json``: ``python -m celery_health_bp.monitoring.layout`` writes it again."""
 
 from __future__ import annotations
 
