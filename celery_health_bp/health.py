@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
 import socket
 import threading
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from celery import Celery
 
@@ -29,6 +31,8 @@ from .replies import worker_of
 from .report import UNHEALTHY, HealthReport, Observation, Queue, judge
 from .settings import Settings
 from .stores import Store, open_store
+
+logger = logging.getLogger(__name__)
 
 #: The caller waits this much longer than the check may take, as a part of ``timeout_seconds``.
 GRACE = 0.1
@@ -134,6 +138,9 @@ class _Process:
         self._counts = SingleFlight(self._ask_counts)
         self._last: tuple[float, Observation] | None = None
         self._pid = os.getpid()
+        with suppress(Exception):  # a wrong broker URL is for the check to tell
+            # Importing the transport takes as long as many checks: it is no part of a deadline.
+            app.connection_for_write().get_transport_cls()
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -211,8 +218,18 @@ class _Process:
         if nodes:
             with self._fleet_lock:
                 replies = self._fleet.ask_counts(nodes, self._settings.timeout_seconds / 2)
-            counts += [(node, Counts.from_rows(rows)) for node, rows in sorted(replies.items())]
+            counts += [
+                (node, found) for node, rows in sorted(replies.items()) if (found := _counts_of(node, rows)) is not None
+            ]
         return counts
+
+
+def _counts_of(node: str, rows: Any) -> Counts | None:
+    try:
+        return Counts.from_rows(rows)
+    except Exception:  # a reply comes from any version of this package, or from anybody
+        logger.warning("the counts of %s cannot be read", node, exc_info=True)
+        return None
 
 
 def overdue(app: Celery, settings: Settings) -> CheckError:

@@ -33,6 +33,7 @@ class ScriptedNode:
         self.asked = 0
         self.delay_seconds = 0.0
         self._ended = threading.Event()
+        self._awake = threading.Event()
         self._connection = app.connection_for_read()
         node = app.control.mailbox.Node(name, channel=self._connection.default_channel)
         for command, reply in (REPLIES if replies is None else replies).items():
@@ -47,13 +48,19 @@ class ScriptedNode:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self._ended.set()
+        self._awake.set()
         self._thread.join(10)
         self._connection.release()
+
+    def wake(self) -> None:
+        """Answer at once from now on, whatever it waits for."""
+        self.delay_seconds = 0
+        self._awake.set()
 
     def _handler(self, reply: Any) -> Any:
         def handle(state: Any, **arguments: Any) -> Any:
             self.asked += 1
-            self._ended.wait(self.delay_seconds)
+            self._awake.wait(self.delay_seconds)
             return reply
 
         return handle
