@@ -162,7 +162,7 @@ def test_times_and_runbooks_follow_the_options() -> None:
 
 def test_promtool_accepts_the_scrape_jobs(tmp_path: Path) -> None:
     """Both scrape jobs are whole configurations of Prometheus (Debian's knows no Kubernetes: discovery is cut out)."""
-    hosts = assets("scrape", "--target", "web:8000", "--target", "[::1]:80")
+    hosts = assets("scrape", "--target", "web:8000", "--target", "[::1]:80", "--interval", "2s")
     pods = yaml.safe_load(assets("scrape", "--kubernetes", "web.shop", "--interval", "30s"))
     assert pods["scrape_configs"][0].pop("kubernetes_sd_configs") == [{"role": "pod"}]
     assert pods["scrape_configs"][0]["relabel_configs"][1]["regex"] == r"web\.shop"

@@ -15,8 +15,11 @@ from importlib.resources import files
 PACKAGED_METRIC = "upstream_background_job"
 PACKAGED_JOB = "upstream-celery"
 PACKAGED_WINDOW = "5m"
+PACKAGED_INTERVAL = "scrape_interval: 15s"
+PACKAGED_TIMEOUT = "scrape_timeout: 10s"
 PACKAGED_TARGETS = '["upstream:8000"]'
 PACKAGED_DOCS = "docs/alerts/"
+UNITS_SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 PACKAGED_POD_NAME = 'regex: "upstream"'
 
 
@@ -83,13 +86,13 @@ def alerts(names: Names, thresholds: Thresholds, docs: str = PACKAGED_DOCS) -> s
 
 def scrape(names: Names, targets: Sequence[str] = (), interval: str = "15s") -> str:
     """The scrape job with these targets (``host:port``), as YAML."""
-    text = _packaged("prometheus/scrape.yml").replace("interval: 15s", f"interval: {interval}")
+    text = _scraped_every(interval, _packaged("prometheus/scrape.yml"))
     return names.fill_in(text.replace(PACKAGED_TARGETS, json.dumps(list(targets))) if targets else text)
 
 
 def scrape_kubernetes(names: Names, pod_name: str = "upstream", interval: str = "15s") -> str:
     """The scrape job that finds pods by their label ``app.kubernetes.io/name``, as YAML."""
-    text = _packaged("prometheus/scrape-kubernetes.yml").replace("interval: 15s", f"interval: {interval}")
+    text = _scraped_every(interval, _packaged("prometheus/scrape-kubernetes.yml"))
     pattern = json.dumps(pod_name.replace(".", r"\."))
     text = text.replace(PACKAGED_POD_NAME, f"regex: {pattern}")
     return names.fill_in(text.replace("name: upstream.", f"name: {pod_name}."))
@@ -103,6 +106,14 @@ def dashboard(names: Names, window: str = PACKAGED_WINDOW) -> str:
         title = " ".join(filter(None, ("Celery", names.namespace)))
         text = text.replace('"title": "Celery"', f'"title": {json.dumps(title)}')
     return names.fill_in(_with_window(text, window))
+
+
+def _scraped_every(interval: str, text: str) -> str:
+    """Prometheus refuses a timeout above the interval."""
+    seconds = sum(float(number) * UNITS_SECONDS[unit] for number, unit in re.findall(r"(\d+)([a-z]+)", interval))
+    if seconds < 10:
+        text = text.replace(PACKAGED_TIMEOUT, f"scrape_timeout: {interval}")
+    return text.replace(PACKAGED_INTERVAL, f"scrape_interval: {interval}")
 
 
 def _dashboard_id(names: Names) -> str:
