@@ -35,6 +35,10 @@ COUNTS_COMMAND = "celery_health_counts"
 SILENCE_SECONDS = 0.1
 
 
+#: The part of its time that a check that has reached its deadline gives to what killed processes left.
+CLEARING_UP = 0.05
+
+
 @dataclass(frozen=True)
 class Answers:
     """What came back before the deadline.
@@ -86,6 +90,7 @@ class Fleet:
 
         def exchange(line: Line, deadline: float) -> None:
             lengths.update(self._ask_all(line, deadline))
+            line.clear_up(max(deadline, time.monotonic() + CLEARING_UP * timeout_seconds))
 
         line = self._with_line(exchange, timeout_seconds)
         return Answers(line.replies, lengths, self._silent(line), sorted(line.doubled))

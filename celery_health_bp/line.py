@@ -21,6 +21,9 @@ from .queues import read_lengths
 
 logger = logging.getLogger(__name__)
 
+#: Longer than a worker takes from looking up where a reply goes to sending it.
+SETTLE_SECONDS = 0.02
+
 #: A reply: who answered what (node name, command).
 Pair = tuple[str, str]
 
@@ -78,8 +81,7 @@ class Line:
             on_decode_error=self._on_unreadable,
         )
         self._consumer.consume()
-        if self.virtual:
-            reply_queue.remove_abandoned(channel, exchange.name)
+        self._abandoned = reply_queue.abandoned(channel, exchange.name) if self.virtual else []
 
     def begin(self) -> bool:
         """Start a check: replies to commands sent before are late from now on.
@@ -137,12 +139,31 @@ class Line:
         """Raise if the broker does not answer any more: then silence says nothing about workers."""
         read_lengths(self.connection, [self._name])
 
+    def clear_up(self, until: float) -> None:
+        """Delete queues that were abandoned when this line was opened; stop at ``until`` (``time.monotonic``).
+
+        Best done when the workers have answered: their replies to those who were killed came before.
+        """
+        while self._abandoned and time.monotonic() < until:
+            self._delete(self._abandoned.pop())
+
     def close(self) -> None:
         """Leave nothing on the broker."""
         if not self.blocked:
             with suppress(Exception):  # the connection may have died meanwhile: then nothing more can be done
-                self._queue(self.connection.default_channel).delete()
+                self._delete(self._name)
+                if self.virtual:
+                    # A worker that had just looked up our binding sends its reply after it was deleted.
+                    time.sleep(SETTLE_SECONDS)
+                    self._delete(self._name)
         self.drop()
+
+    def _delete(self, name: str) -> None:
+        channel = self.connection.default_channel
+        if self.virtual:
+            reply_queue.delete(channel, self._mailbox.reply_exchange.name, name)
+        else:
+            channel.queue_delete(name)
 
     def drop(self) -> None:
         """Close the connection without another word to the broker."""

@@ -25,8 +25,6 @@ PREFIX = "celery-health"
 LEASE_SECONDS = 3600
 #: The clocks of two hosts may differ by this much.
 MARGIN_SECONDS = 600
-#: One check does not spend its time on more than these; the next goes on.
-MOST_AT_ONCE = 200
 
 
 #: Names of queues that this process (or the one it was forked from) has now.
@@ -45,21 +43,24 @@ def new_name(lease_end: float) -> str:
 
 
 def abandon(name: str) -> None:
-    """This process uses the queue no longer; what is left of it, the next ``remove_abandoned`` removes."""
+    """This process uses the queue no longer; what is left of it counts as abandoned."""
     _in_use.discard(name)
 
 
-def remove_abandoned(channel: Any, exchange: str) -> None:
-    """Delete queues of ours bound to ``exchange`` whose owner is gone, with their bindings.
+def abandoned(channel: Any, exchange: str) -> list[str]:
+    """Queues of ours bound to ``exchange`` whose owner is gone.
 
     Arguments:
         channel: of a virtual transport of kombu, which keeps bindings itself.
     """
-    abandoned = [row for row in channel.get_table(exchange) if _is_abandoned(row[-1])]
-    for routing_key, _, name in abandoned[:MOST_AT_ONCE]:
-        # The channel deletes what it knows to be bound: tell it.
-        channel.state.binding_declare(name, exchange, routing_key, None)
-        channel.queue_delete(name)
+    return [row[-1] for row in channel.get_table(exchange) if _is_abandoned(row[-1])]
+
+
+def delete(channel: Any, exchange: str, name: str) -> None:
+    """Delete a queue of ours and its binding, whoever made it."""
+    # The channel deletes what it knows to be bound: tell it.
+    channel.state.binding_declare(name, exchange, name, None)
+    channel.queue_delete(name)
 
 
 def _is_abandoned(name: str) -> bool:
