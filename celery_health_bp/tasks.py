@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from celery import Task, signals
 
 from . import eager
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 REQUEST = "celery_health_bp.request:MonitoredRequest"
 STEP = "celery_health_bp.worker:RecorderStep"
@@ -54,11 +52,12 @@ class MonitoredTask(Task):  # type: ignore[misc]  # celery ships no types
         return super().apply_async(args, kwargs, task_id, producer, link, link_error, shadow, **options)
 
 
-def monitor_task(function: Callable[P, R]) -> Callable[P, R]:
+def monitor_task(function: F) -> F:
     """Have a task's attempts counted; stands under ``@shared_task`` or ``@app.task``.
 
     Gives the counts of ``MonitoredTask`` to a task of any other base class;
-    only the time in the queue is not known.
+    only the time in the queue is not known. The function itself is returned:
+    Celery checks arguments against its signature.
 
     Example::
 
@@ -66,15 +65,10 @@ def monitor_task(function: Callable[P, R]) -> Callable[P, R]:
         @monitor_task
         def send(customer_id): ...
     """
-
-    @functools.wraps(function)
-    def monitored(*args: P.args, **kwargs: P.kwargs) -> R:
-        return function(*args, **kwargs)
-
-    setattr(monitored, eager.MARK, True)
+    setattr(function, eager.MARK, True)
     signals.worker_init.connect(_adopt_marked_tasks, dispatch_uid=f"{__name__}.adopt", weak=False)
     eager.connect()
-    return monitored
+    return function
 
 
 def _adopt_marked_tasks(sender: Any, **_: Any) -> None:
