@@ -18,6 +18,9 @@ REPLIES: dict[str, Any] = {
     "reserved": [],
 }
 
+#: How many commands a check asks of each worker.
+COMMANDS = len(REPLIES)
+
 
 class ScriptedNode:
     """Answers every command after ``delay_seconds``, one after the other, on a thread.

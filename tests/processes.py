@@ -120,10 +120,16 @@ class Web(Process):
     """A real gunicorn with ``tests.web`` on a free port."""
 
     def __init__(
-        self, broker_url: str, folder: Path, *options: str, processes: int = 1, environ: Mapping[str, str] | None = None
+        self,
+        broker_url: str,
+        folder: Path,
+        *options: str,
+        processes: int = 1,
+        environ: Mapping[str, str] | None = None,
+        application: str = "tests.web:create_app()",
     ) -> None:
         command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "-w", str(processes), "--threads", "4"]
-        command += [*options, "tests.web:create_app()"]
+        command += [*options, application]
         super().__init__(command, folder / "web.log", celery_environ(broker_url, environ))
         self.url = self.wait_for(r"Listening at: (http://[^ ]+)").group(1)
 

@@ -16,3 +16,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
     app.wsgi_app = MetricsMiddleware(app.wsgi_app, health)  # type: ignore[method-assign]
     return app
+
+
+def used_app() -> Flask:
+    """An application that has asked the workers once already."""
+    app = create_app()
+    app.test_client().get("/api/celery/health/")
+    return app

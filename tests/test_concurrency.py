@@ -1,0 +1,152 @@
+"""Many who ask at once: threads, forks, greenlets; one broadcast, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from .network import silent_port
+from .nodes import COMMANDS, ScriptedNode
+from .probes import PATH, probe
+from .processes import Web, wait_until
+from .servers import RabbitServer, RedisServer
+
+
+@pytest.fixture
+def node(celery_app: Celery) -> Iterator[ScriptedNode]:
+    """A node that answers at once."""
+    with ScriptedNode(celery_app, "node1@testhost") as one:
+        yield one
+
+
+def statuses(ask: Callable[[], int], times: int, threads: int) -> Counter[int]:
+    """How often each status came, asked from so many threads at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        return Counter(future.result() for future in [pool.submit(ask) for _ in range(times)])
+
+
+def test_two_hundred_threads_all_get_an_answer_while_jobs_are_published(
+    redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """200 threads x 50 requests without a cache: 10,000 times 200, and publishing goes on meanwhile."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=10)
+    ended = threading.Event()
+    published: list[bool] = []
+
+    def publish() -> None:
+        while not ended.is_set():
+            celery_app.send_task("any", queue="elsewhere")
+            published.append(ended.wait(0.01))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    found = statuses(lambda: app.test_client().get(PATH).status_code, 10_000, 200)
+    ended.set()
+    publisher.join(10)
+    assert not publisher.is_alive()
+    assert found == {200: 10_000}
+    assert len(published) > 10
+    assert redis.client().llen("elsewhere") == len(published)
+
+
+def test_those_who_ask_at_once_share_one_broadcast(
+    node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """20 requests while one check waits for a slow node: at most one more broadcast."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=5)
+    probe(app)
+    asked = node.asked
+    node.delay_seconds = 0.1
+    found = statuses(lambda: probe(app).status, 20, 20)
+    assert found == {200: 20}
+    assert node.asked - asked <= 2 * COMMANDS
+
+
+def test_a_fresh_snapshot_answers_without_a_broadcast(
+    node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """Within ``cache_seconds`` health, tasks, stats and metrics ask the workers once, together."""
+    client = make_app(celery_app, cache_seconds=60).test_client()
+    client.get(PATH)
+    asked = node.asked
+    paths = [PATH, "/api/celery/tasks/", "/api/celery/stats/", "/metrics"]
+    assert [client.get(path).status_code for path in paths] == [200] * 4
+    assert node.asked == asked
+
+
+def test_an_expired_snapshot_never_answers_for_a_fault(
+    redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """The snapshot said healthy and has expired; now the broker is silent: 503."""
+    app = make_app(celery_app, cache_seconds=0.05, timeout_seconds=1)
+    assert probe(app).status == 200
+    redis.freeze()
+    wait_until(lambda: probe(app).status == 503, "the fault is told", 5)
+    redis.thaw()
+    assert probe(app).status == 200
+
+
+def test_at_most_one_abandoned_check_exists(make_app: Callable[..., Flask]) -> None:
+    """Many requests at a silent broker: one thread of ours at any time."""
+
+    def checks() -> int:
+        return sum(thread.name == "celery-health-check" for thread in threading.enumerate())
+
+    with silent_port() as port:
+        app = make_app(Celery(broker=f"redis://127.0.0.1:{port}/0"), cache_seconds=0, timeout_seconds=0.3)
+        seen: list[int] = []
+
+        def ask() -> int:
+            status = probe(app).status
+            seen.append(checks())
+            return status
+
+        assert statuses(ask, 60, 20) == {503: 60}
+    assert max(seen) <= 2  # one that has set its result and one that begins
+    wait_until(lambda: checks() == 0, "no thread is left")
+
+
+def status_of(web: Web) -> int:
+    """Status of one request over HTTP."""
+    try:
+        with urlopen(web.url + PATH, timeout=15) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+
+
+SERVERS = {
+    "sync": ["-k", "sync", "--threads", "1"],
+    "gthread": ["-k", "gthread"],
+    "gevent": ["-k", "gevent"],
+    "preload": ["--preload"],
+}
+
+
+@pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
+def test_every_process_of_gunicorn_asks_by_itself(
+    options: list[str], redis: RedisServer, node: ScriptedNode, start_web: Callable[..., Web]
+) -> None:
+    """Two processes of each kind, forked after first use: all answers right; at the end Redis is clean."""
+    environ = {"CELERY_HEALTH_CACHE_SECONDS": "0"}
+    web = start_web(redis.url, *options, processes=2, environ=environ, application="tests.web:used_app()")
+    assert statuses(lambda: status_of(web), 60, 8) == {200: 60}
+    assert web.end() == 0
+    wait_until(lambda: not redis.client().exists("_kombu.binding.reply.celery.pidbox"), "no reply queue is bound", 5)
+    assert [key for key in redis.client().scan_iter() if b"celery-health" in key] == []
+
+
+def test_a_fork_after_first_use_is_right_on_rabbitmq(rabbit: RabbitServer, start_web: Callable[..., Web]) -> None:
+    """``--preload`` with an application that has been used: children do not share its connection."""
+    with ScriptedNode(Celery(broker=rabbit.url), "node1@testhost"):
+        environ = {"CELERY_HEALTH_CACHE_SECONDS": "0"}
+        web = start_web(rabbit.url, "--preload", processes=2, environ=environ, application="tests.web:used_app()")
+        assert statuses(lambda: status_of(web), 40, 8) == {200: 40}
