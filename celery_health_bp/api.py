@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Request, Response
 
 from .errors import CheckError
@@ -89,7 +90,7 @@ class Api:
     def _answer_tasks(self, request: Request) -> Response:
         authorize(request, self._health)
         limit = _limit(request)
-        wanted = {key: request.args[key] for key in ("task_name", "worker") if key in request.args}
+        wanted = {key: _arguments(request)[key] for key in ("task_name", "worker") if key in _arguments(request)}
         observation = self._health.ask()
         running = [task for task in observation.running if _matches(task, wanted)]
         scheduled = [task for task in observation.scheduled if _matches(task, wanted)]
@@ -131,8 +132,15 @@ def refusal_response(refusal: Refusal) -> Response:
     return response
 
 
+def _arguments(request: Request) -> MultiDict[str, str]:
+    try:
+        return request.args
+    except UnicodeDecodeError:  # raw bytes, which some servers let through
+        raise Refusal(400, "invalid_parameter", "The query string is not percent-encoded UTF-8") from None
+
+
 def _flag(request: Request, name: str) -> bool:
-    value = request.args.get(name)
+    value = _arguments(request).get(name)
     if value is None:
         return False
     if value.lower() not in TRUTHS:
@@ -141,7 +149,7 @@ def _flag(request: Request, name: str) -> bool:
 
 
 def _limit(request: Request) -> int:
-    value = request.args.get("limit")
+    value = _arguments(request).get("limit")
     if value is None:
         return DEFAULT_LIMIT
     if not re.fullmatch(r"[0-9]{1,9}", value):
