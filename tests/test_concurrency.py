@@ -94,6 +94,22 @@ def test_an_expired_snapshot_never_answers_for_a_fault(
     assert probe(app).status == 200
 
 
+def test_who_joins_a_check_that_fails_gets_one_of_his_own(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """A request that came while an older check found nobody sees the worker that came meanwhile."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=3)
+    answers: dict[str, int] = {}
+    older = threading.Thread(target=lambda: answers.update(older=probe(app).status))
+    older.start()
+    sent = "cmdstat_publish"
+    wait_until(lambda: redis.client().info("commandstats").get(sent, {}).get("calls", 0) >= COMMANDS, "it has asked")
+    with ScriptedNode(celery_app, "node1@testhost"):
+        answers.update(joined=probe(app).status)
+    older.join(10)
+    assert answers == {"older": 503, "joined": 200}
+
+
 def test_at_most_one_abandoned_check_exists(make_app: Callable[..., Flask]) -> None:
     """Many requests at a silent broker: one thread of ours at any time."""
 

@@ -156,6 +156,17 @@ def test_a_fault_is_told_in_time_and_forgotten_at_once(
     assert (after.status, after.workers) == (200, ["node1@testhost"])
 
 
+def test_bad_news_is_not_kept(
+    redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """With a long cache too, the first probe after a fault is right."""
+    app = make_app(celery_app, cache_seconds=60, timeout_seconds=TIMEOUT)
+    redis.freeze()
+    faulted = probe(app)
+    redis.thaw()
+    assert (faulted.status, probe(app).status) == (503, 200)
+
+
 def test_a_broker_that_freezes_during_a_check_is_not_taken_for_missing_workers(
     redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
