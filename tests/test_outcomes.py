@@ -1,0 +1,312 @@
+"""The law of attempts: every way to end, in every pool, read back from another process."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.worker.request import Request, create_request_cls
+from flask import Flask
+
+from .exposition import JOB, Exposition
+from .processes import Web, Worker, wait_until
+from .proxy import Proxy
+from .servers import RedisServer
+
+APP = "tests.outcome_jobs:app"
+POOLS = ("prefork", "threads", "solo", "gevent")
+#: Of the worker under test: what was counted is there to be read soon.
+ENVIRON = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.2"}
+
+ONE_PROCESS = dict.fromkeys(POOLS[1:], "its process is the worker's only one")
+NO_TERMINATE = {
+    "threads": "Celery cannot end a thread: terminate_job is not implemented",
+    "solo": "the worker reads no command while it runs a job",
+}
+NO_SOFT_LIMIT = dict.fromkeys(POOLS[1:], "Celery implements the soft limit for prefork alone")
+NO_HARD_LIMIT = dict.fromkeys(("threads", "solo"), "Celery has no time limits in this pool")
+DEADLY = {"prefork": "ends the worker itself: a test of its own below"}
+DEADLY_IN_SOLO = {"solo": "ends the worker itself: a test of its own below"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """How attempts end, and as what they are counted.
+
+    Attributes:
+        ends: counter and label -> attempts; ``started`` follows from the law.
+        inner: the same of attempts that the task starts, or runs in its own process.
+        send: publishes the job; given the client and the customer.
+        absent: pool -> why the row does not exist there.
+    """
+
+    name: str
+    ends: Mapping[str, int]
+    send: Callable[[Celery, str], Any] | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+    inner: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def publish(self, client: Celery) -> None:
+        """Send the job, its customer being the row's name."""
+        if self.send is not None:
+            self.send(client, self.name)
+        else:
+            send(client, self.name, self.name)
+
+    def expected(self) -> dict[str, Counter[str]]:
+        """Customer -> what is counted for it."""
+        found = {self.name: self.ends, f"{self.name} inner": self.inner}
+        return {customer: with_starts(ends) for customer, ends in found.items() if ends}
+
+
+def with_starts(ends: Mapping[str, int]) -> Counter[str]:
+    """The law: as many starts as ends, discarded messages apart."""
+    started = sum(number for end, number in ends.items() if not end.startswith("discarded"))
+    return Counter({**ends, **({"started": started} if started else {})})
+
+
+def send(client: Celery, customer: str, task: str = "work", *, seconds: float = 0, **options: Any) -> None:
+    """Publish a job for a customer."""
+    kwargs = {"customer_id": customer, **({"seconds": seconds} if seconds else {})}
+    client.send_task(f"tests.outcome_jobs.{task}", kwargs=kwargs, **options)
+
+
+def send_revoked(client: Celery, customer: str) -> None:
+    """Publish a job that the workers already know as revoked."""
+    task_id = f"id of {customer}"
+    assert client.control.revoke(task_id, reply=True, timeout=10, limit=1)
+    send(client, customer, task_id=task_id)
+
+
+def send_expired(client: Celery, customer: str) -> None:
+    """Publish a job that expired a minute ago."""
+    expires = datetime.now(timezone.utc) - timedelta(minutes=1)
+    send(client, customer, expires=expires)
+
+
+def send_terminated(client: Celery, customer: str) -> None:
+    """Publish a long job; ``terminate`` ends it when it runs."""
+    send(client, customer, seconds=60, task_id=f"id of {customer}")
+
+
+def send_bad_arguments(client: Celery, customer: str) -> None:
+    """Publish arguments that the function does not take."""
+    client.send_task("tests.outcome_jobs.work", kwargs={"customer_id": customer, "size": 3})
+
+
+ROWS = (
+    Row("revoked", {"discarded revoked": 1}, send_revoked),
+    Row("work", {"completed": 1}),
+    Row("fail", {"failed DatabaseError": 1}),
+    Row("unpicklable", {"failed Unpicklable": 1}),
+    Row("soft_limit", {"failed SoftTimeLimitExceeded": 1}, absent=NO_SOFT_LIMIT),
+    Row("soft_limit_caught", {"completed": 1}, absent=NO_SOFT_LIMIT),
+    Row("hard_limit", {"failed TimeLimitExceeded": 1}, absent=NO_HARD_LIMIT),
+    Row("kill", {"failed WorkerLostError": 1}, absent=ONE_PROCESS),
+    Row("os_exit", {"failed WorkerLostError": 1}, absent=ONE_PROCESS),
+    Row("sys_exit", {"failed WorkerLostError": 1}, absent=DEADLY_IN_SOLO),
+    Row("interrupt", {"failed WorkerLostError": 1}, absent=DEADLY_IN_SOLO),
+    Row("odd", {"failed WorkerLostError": 1}, absent=DEADLY_IN_SOLO),
+    Row("memory_error", {"failed MemoryError": 1}, absent=DEADLY | DEADLY_IN_SOLO),
+    Row("kill_once", {"failed WorkerLostError": 1, "completed": 1}, absent=ONE_PROCESS),
+    Row("store_down", {"failed ConnectionError": 1}, absent=DEADLY_IN_SOLO),
+    Row("retry", {"retried DatabaseError": 2, "failed DatabaseError": 1}),
+    Row("autoretry", {"retried DatabaseError": 1, "failed DatabaseError": 1}),
+    Row("retry_quietly", {"completed": 2}),
+    Row("ignore", {"aborted ignored": 1}),
+    Row("reject", {"aborted rejected": 1}),
+    Row("requeue", {"aborted requeued": 1, "completed": 1}),
+    Row("replace", {"aborted ignored": 1, "completed": 1}),
+    Row("terminated", {"aborted terminated": 1}, send_terminated, absent=NO_TERMINATE),
+    Row("expired", {"discarded expired": 1}, send_expired),
+    Row("late", {"completed": 1}, partial(send, countdown=1)),
+    Row("canvas", {"completed": 1}, inner={"completed": 7}),
+    Row("shadow", {"completed": 1}, partial(send, shadow="someone.else")),
+    Row("bad_arguments", {"failed TypeError": 1}, send_bad_arguments),
+    Row("before_start_raises", {"failed DatabaseError": 1}),
+    Row("on_success_raises", {"completed": 1}),
+    Row("after_return_raises", {"completed": 1}),
+    Row("on_failure_raises", {"failed DatabaseError": 1}, absent=DEADLY_IN_SOLO),
+    Row("unserialisable", {"failed EncodeError": 1}),
+    Row("eager_inside", {"completed": 1}, inner={"completed": 1, "failed DatabaseError": 1}),
+    Row("direct_call", {"completed": 1}),
+    Row("unknown", {}, partial(send, task="unheard_of")),
+)
+
+
+def counted(exposition: Exposition) -> dict[str, Counter[str]]:
+    """Customer -> counter and label -> number, over all tasks."""
+    found: dict[str, Counter[str]] = {}
+    for kind in ("started", "completed", "failed", "retried", "aborted", "discarded"):
+        for labels, number in exposition.series(f"{JOB}_{kind}_total"):
+            end = " ".join(filter(None, (kind, labels.get("error_type"), labels.get("reason"))))
+            found.setdefault(labels["customer_id"], Counter())[end] += int(number)
+    return found
+
+
+def settled(web: Web, client: Celery, expected: Mapping[str, Counter[str]], seconds: float = 60) -> Exposition:
+    """The exposition once it holds what is expected, and whatever came after that."""
+    with suppress(AssertionError):  # the test shows the difference
+        wait_until(lambda: expected.items() <= counted(Exposition.read(web.url)).items(), "all is counted", seconds)
+    send(client, "the last")
+    with suppress(AssertionError):
+        wait_until(lambda: counted(Exposition.read(web.url)).get("the last"), "the last is counted", 20)
+    return Exposition.read(web.url)
+
+
+def run_all(pool: str, folder: Path) -> Exposition:
+    """The exposition after one worker of a pool has run all its rows."""
+    rows = [row for row in ROWS if pool not in row.absent]
+    with ExitStack() as stack:
+        redis = RedisServer(folder)
+        stack.callback(redis.stop)
+        client = Celery("upstream", broker=redis.url)
+        environ = {**ENVIRON, "CELERY_RESULT_BACKEND": redis.url}
+        stack.callback(Worker(redis.url, folder, app=APP, pool=pool, concurrency=4, environ=environ).end)
+        web = Web(redis.url, folder)
+        stack.callback(web.end)
+        for row in rows:
+            row.publish(client)
+        if pool not in NO_TERMINATE:
+            wait_until(lambda: "terminated" in counted(Exposition.read(web.url)), "the long job runs", 60)
+            client.control.revoke("id of terminated", terminate=True)
+        return settled(web, client, {customer: ends for row in rows for customer, ends in row.expected().items()})
+
+
+@pytest.fixture(scope="module")
+def exposition_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exposition]:
+    """The exposition of a pool; each pool runs once for all its rows."""
+    return cache(lambda pool: run_all(pool, tmp_path_factory.mktemp(pool)))
+
+
+CELLS = [(pool, row) for pool in POOLS for row in ROWS if pool not in row.absent]
+
+
+@pytest.mark.parametrize(("pool", "row"), CELLS, ids=str)
+def test_an_attempt_is_counted_once_as_what_became_of_it(
+    exposition_of: Callable[[str], Exposition], pool: str, row: Row
+) -> None:
+    """A row's attempts are counted under its customer with the right label, each exactly once."""
+    found = counted(exposition_of(pool))
+    assert {customer: ends for customer, ends in found.items() if customer.split()[0] == row.name} == row.expected()
+
+
+DEADLY_CELLS = [
+    ("prefork", "memory_limit", "failed MemoryError"),  # Celery's main process goes down with it
+    ("solo", "memory_error", "failed MemoryError"),
+    ("solo", "sys_exit", "failed WorkerLostError"),
+    ("solo", "interrupt", "failed WorkerLostError"),
+    ("solo", "odd", "failed WorkerLostError"),
+    ("solo", "store_down", "failed ConnectionError"),  # taken for a lost broker: what was prefetched comes back late
+    ("solo", "on_failure_raises", "failed DatabaseError"),
+]
+
+
+@pytest.mark.parametrize(("pool", "task", "end"), DEADLY_CELLS)
+def test_an_attempt_that_takes_its_worker_with_it_is_counted(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any, pool: str, task: str,
+    end: str,
+) -> None:  # fmt: skip
+    """The last attempt of a worker that goes down with it is counted as started and ended."""
+    start_worker(redis.url, app=APP, pool=pool, environ={**ENVIRON, "CELERY_RESULT_BACKEND": redis.url})
+    send(celery_app, task, task)
+    read = reader(make_app(celery_app))
+    wait_until(lambda: counted(read()) == {task: with_starts({end: 1})}, f"{task} is counted as {end}", 30)
+
+
+def reader(app: Flask) -> Callable[[], Exposition]:
+    """Scrapes an application of this process: another one than the worker's."""
+    return lambda: Exposition(app.test_client().get("/metrics").text)
+
+
+SHUTDOWNS = {
+    "prefork": "aborted cancelled",
+    "threads": "completed",  # a thread cannot be ended: the worker waits for it
+    "solo": "failed NotImplementedError",  # Celery raises it into the job: solo cannot cancel
+    "gevent": "aborted cancelled",
+}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("signals", [["SIGTERM"], ["SIGQUIT"], ["SIGINT", "SIGINT"]], ids="-".join)
+def test_an_attempt_in_the_middle_of_a_shutdown_is_counted(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any, pool: str,
+    signals: list[str],
+) -> None:  # fmt: skip
+    """A warm shutdown lets the attempt complete, a cold one ends it, and the last counts are there either way."""
+    worker = start_worker(redis.url, app=APP, pool=pool, environ=ENVIRON)
+    read = reader(make_app(celery_app))
+    send(celery_app, "middle", seconds=3)
+    wait_until(lambda: "middle" in counted(read()), "the attempt has begun", 30)
+    for name in signals:
+        worker.send_signal(getattr(signal, name))
+        if name == "SIGINT":
+            worker.wait_for("Hitting Ctrl")
+    worker.wait(30)
+    end = "completed" if signals == ["SIGTERM"] else SHUTDOWNS[pool]
+    assert counted(read()) == {"middle": with_starts({end: 1})}
+
+
+def test_an_attempt_whose_broker_connection_was_lost_is_cancelled(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """An attempt with late acknowledgement that Celery cancels is aborted as cancelled."""
+    with Proxy(redis.port) as proxy:
+        environ = {**ENVIRON, "CELERY_HEALTH_METRICS_STORE": redis.url}
+        start_worker(proxy.url, app=APP, environ=environ)
+        read = reader(make_app(celery_app))
+        send(celery_app, "cut", "work_late", seconds=60)
+        wait_until(lambda: "cut" in counted(read()), "the attempt has begun", 30)
+        proxy.cut()
+        wait_until(lambda: counted(read())["cut"]["aborted cancelled"] == 1, "it is cancelled", 30)
+
+
+def test_a_process_for_each_job_loses_none(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """200 jobs in 200 pool processes are 200 attempts completed, those that ran inside them included."""
+    environ = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.01"}
+    start_worker(redis.url, "--max-tasks-per-child=1", app=APP, concurrency=8, environ=environ)
+    read = reader(make_app(celery_app))
+    for _ in range(190):
+        send(celery_app, "many")
+    for _ in range(10):
+        send(celery_app, "eager", "eager_inside")
+    inner = Counter({"started": 20, "completed": 10, "failed DatabaseError": 10})
+    expected = {"many": with_starts({"completed": 190}), "eager": with_starts({"completed": 10}), "eager inner": inner}
+    wait_until(lambda: counted(read()) == expected, "all are counted", 90)
+
+
+def test_what_is_counted_on_is_still_in_celery() -> None:
+    """Celery's Request has the methods and attributes that ours leans on, with the same arguments."""
+    methods = {
+        "on_accepted": ["pid", "time_accepted"],
+        "on_success": ["failed__retval__runtime"],
+        "on_timeout": ["soft", "timeout"],
+        "on_failure": ["exc_info"],
+        "_announce_revoked": ["reason", "terminated", "signum", "expired"],
+        "_announce_cancelled": [],
+        "execute_using_pool": ["pool"],
+    }
+    for name, arguments in methods.items():
+        found = list(inspect.signature(getattr(Request, name)).parameters)
+        assert found[1 : 1 + len(arguments)] == arguments, name
+    for name in ("app", "task", "args", "kwargs", "eta", "request_dict"):
+        assert isinstance(getattr(Request, name), property), name
+    source = inspect.getsource(create_request_cls)
+    assert "class Request(base)" in source
+    assert "self.on_accepted" in source
+    assert "self.on_failure" in source
