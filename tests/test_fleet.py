@@ -136,6 +136,15 @@ def test_two_nodes_of_one_name_are_told(celery_app: Celery, app: Flask) -> None:
         assert probe(app).workers == ["a@t"]
 
 
+def test_two_nodes_of_one_name_are_told_within_one_check(
+    celery_app: Celery, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that waits for others hears both, and notes it at once."""
+    monkeypatch.setattr("celery_health_bp.fleet.SILENCE_SECONDS", 1)
+    with ScriptedNode(celery_app, "a@t"), ScriptedNode(celery_app, "a@t"):
+        assert "a@t: several nodes answer under this name" in probe(app).notes
+
+
 # -- who counts as active --
 
 
