@@ -40,13 +40,16 @@ class Proxy:
         """The network is back."""
         self._forwarding.set()
 
+    def cut(self) -> None:
+        """Close the connections that there are; new ones get through."""
+        while self._sockets:
+            _close(self._sockets.pop())
+
     def close(self) -> None:
         """Close every socket."""
         self.forward()
-        for one in [self._listener, *self._sockets]:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        self.cut()
+        _close(self._listener)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -64,3 +67,9 @@ class Proxy:
                 sink.sendall(data)
             self._forwarding.wait()
             sink.shutdown(socket.SHUT_WR)
+
+
+def _close(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()

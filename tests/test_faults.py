@@ -207,6 +207,26 @@ def test_dropped_packets_do_not_hang_a_probe(
     assert after.status == 200
 
 
+def test_a_connection_that_died_meanwhile_costs_no_wrong_answer(
+    redis: RedisServer, node: ScriptedNode, make_app: Callable[..., Flask]
+) -> None:
+    """A firewall closed our idle connection: the next check opens another one and is right."""
+    proxy = Proxy(redis.port)
+    app = make_app(Celery(broker=f"redis://127.0.0.1:{proxy.port}/0"), cache_seconds=0)
+    before = probe(app)
+    proxy.cut()
+    after = probe(app)
+    proxy.close()
+    assert (before.status, after.status) == (200, 200)
+
+
+def test_missing_workers_are_not_taken_for_a_silent_broker(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
+    """Nobody answers: the check ends at its deadline, not when Redis ends a wait of its own a second later."""
+    found = probe(make_app(celery_app, timeout_seconds=1.5))
+    assert found.error == "No active Celery workers found"
+    assert in_time(found, 1.5)
+
+
 def test_a_restarted_broker_is_right_again_when_its_workers_are(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:

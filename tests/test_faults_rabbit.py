@@ -110,6 +110,19 @@ def test_packets_dropped_during_a_check_are_not_taken_for_missing_workers(
     assert after.status == 200
 
 
+def test_a_connection_that_died_meanwhile_costs_no_wrong_answer(
+    rabbit: RabbitServer, node: ScriptedNode, make_app: Callable[..., Flask]
+) -> None:
+    """A firewall closed our idle connection: the next check opens another one and is right."""
+    proxy = Proxy(rabbit.port)
+    app = make_app(Celery(broker=f"amqp://127.0.0.1:{proxy.port}//"), cache_seconds=0)
+    before = probe(app)
+    proxy.cut()
+    after = probe(app)
+    proxy.close()
+    assert (before.status, after.status) == (200, 200)
+
+
 @pytest.mark.parametrize("opened", [False, True], ids=["new", "opened"])
 def test_a_memory_alarm_is_told_as_such(
     opened: bool, rabbit: RabbitServer, node: ScriptedNode, rabbit_app: Celery, make_app: Callable[..., Flask]

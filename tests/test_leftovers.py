@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from celery_health_bp import reply_queue
+from celery_health_bp import CeleryHealth, Settings, line, reply_queue
 
 from .nodes import ScriptedNode
 from .probes import probe
@@ -164,6 +165,28 @@ def test_a_lease_that_ends_is_renewed_without_a_wrong_answer(
     """A queue whose lease is over makes way for a new one, and leaves nothing."""
     monkeypatch.setattr(reply_queue, "LEASE_SECONDS", 0)
     app = make_app(celery_app, cache_seconds=0)
+    seen: list[set[bytes]] = []
     with ScriptedNode(celery_app, "a@t"):
-        assert [probe(app).status for _ in range(5)] == [200] * 5
-    assert redis.client().scard(REPLY_BINDINGS) == 1
+        for _ in range(3):
+            assert probe(app).status == 200
+            seen.append(redis.client().smembers(REPLY_BINDINGS))
+    assert [len(names) for names in seen] == [1, 1, 1]
+    assert len(set.union(*seen)) == 3
+
+
+def test_a_reply_that_was_under_way_at_the_end_leaves_no_list(
+    redis: RedisServer, celery_app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker looked up our binding just before it was deleted, and sends just after: the list goes too."""
+    monkeypatch.setattr(line, "SETTLE_SECONDS", 1)
+    health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=0.2))
+    health.check()
+    client = redis.client()
+    (member,) = client.smembers(REPLY_BINDINGS)
+    name = member.split(b"\x06\x16")[-1]
+    ending = threading.Thread(target=health.close)
+    ending.start()
+    wait_until(lambda: not client.exists(REPLY_BINDINGS), "the binding is gone")
+    client.lpush(name, "reply")
+    ending.join(10)
+    assert not client.exists(name)
