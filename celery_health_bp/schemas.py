@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -136,7 +137,7 @@ def health_body(report: HealthReport, *, verbose: bool = False) -> dict[str, Any
     """The body of ``health/``."""
     healthy = report.healthy_workers
     return _dump(
-        HealthSchema(),
+        HealthSchema,
         {
             "status": report.status,
             "workers": {
@@ -155,7 +156,7 @@ def health_body(report: HealthReport, *, verbose: bool = False) -> dict[str, Any
 def tasks_body(running: Sequence[RunningTask], scheduled: Sequence[ScheduledTask], limit: int) -> dict[str, Any]:
     """The body of ``tasks/`` with at most ``limit`` entries in each list."""
     return _dump(
-        TasksSchema(),
+        TasksSchema,
         {"running": running[:limit], "scheduled": scheduled[:limit], "running_count": len(running)},
     )
 
@@ -167,7 +168,7 @@ def stats_body(observation: Observation) -> dict[str, Any]:
         for task in tasks:
             by_name[task.task_name][kind] += 1
     return _dump(
-        StatsSchema(),
+        StatsSchema,
         {
             "total_running": len(observation.running),
             "total_scheduled": len(observation.scheduled),
@@ -179,7 +180,7 @@ def stats_body(observation: Observation) -> dict[str, Any]:
 
 def error_body(code: str, message: str) -> dict[str, Any]:
     """The body of an error."""
-    return _dump(ErrorBodySchema(), {"error": {"code": code, "message": message}})
+    return _dump(ErrorBodySchema, {"error": {"code": code, "message": message}})
 
 
 def _details(observation: Observation) -> dict[str, Any]:
@@ -203,6 +204,12 @@ def _details(observation: Observation) -> dict[str, Any]:
     }
 
 
-def _dump(schema: Schema, data: dict[str, Any]) -> dict[str, Any]:
-    dumped: dict[str, Any] = schema.dump(data)
+def _dump(schema: type[Schema], data: dict[str, Any]) -> dict[str, Any]:
+    dumped: dict[str, Any] = _instance(schema).dump(data)
     return dumped
+
+
+@functools.cache
+def _instance(schema: type[Schema]) -> Schema:
+    """Made once: that costs more than an answer of it."""
+    return schema()
