@@ -210,7 +210,9 @@ class _Process:
         return ()
 
     def _ask_counts(self) -> list[tuple[str | None, Counts]]:
-        local = recorder_of(self._app).ledger.copy()
+        recorder = recorder_of(self._app)
+        # A worker in this very process (memory://) answers for the same counts below.
+        local = Counts() if recorder.in_worker else recorder.ledger.copy()
         counts: list[tuple[str | None, Counts]] = [(socket.gethostname(), local)] if local else []
         observation = self.observe()
         if observation.problem is not None and not counts:

@@ -37,7 +37,12 @@ class Recorder:
     Arguments:
         settings: intervals, buckets and the cap of customers.
         store: where the counts go; ``None``: they stay here until asked for.
+
+    Attributes:
+        in_worker: this process is a worker with our step, which answers for its counts.
     """
+
+    in_worker = False
 
     def __init__(self, settings: Settings, store: Store | None) -> None:
         factor = 1 if store is None else WAITING_CUSTOMERS_FACTOR
@@ -53,7 +58,7 @@ class Recorder:
         self._thread: Thread | None = None
         self._stopping = Event()
         self._finders: dict[str, CustomerFinder] = {}
-        self._step_expected = True
+        self._warned_of_step = False
         self._failed_once = False
         self._store_away = False
 
@@ -64,7 +69,7 @@ class Recorder:
 
     def announce(self) -> None:
         """The worker's step has started: say where the counts go."""
-        self._step_expected = False
+        self.in_worker = True
         if self._store is None:
             logger.info("job totals stay in this worker (control store): each scrape asks for them")
         else:
@@ -72,8 +77,8 @@ class Recorder:
 
     def expect_step(self) -> None:
         """Warn once if a worker counts without our step, which sends the last counts of a shutdown."""
-        if self._step_expected:
-            self._step_expected = False
+        if not self.in_worker and not self._warned_of_step:
+            self._warned_of_step = True
             logger.warning("this worker runs without celery_health_bp.worker:RecorderStep: its last counts may be lost")
 
     # -- counting: called for every attempt, must neither raise nor wait --
