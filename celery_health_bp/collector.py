@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import accumulate
 
 from prometheus_client.core import (
@@ -104,34 +104,36 @@ def _fleet_families(report: HealthReport, asked: bool) -> Iterator[Metric]:
         if queue.consumers is not None:
             consumers.add_metric([name], queue.consumers)
     yield consumers
-    yield GaugeMetricFamily("celery_workers", "Workers that answer.", value=len(report.active_workers))
-    workers = [worker for worker in report.observation.workers if worker.active]
-    yield from (_worker_gauge(name, help_text, workers) for name, help_text in WORKER_GAUGES.items())
+    # Every node that answers, also one that consumes nothing: the status tells that.
+    workers = report.observation.workers
+    yield GaugeMetricFamily("celery_workers", "Workers that answer.", value=len(workers))
+    for name, (help_text, value_of) in WORKER_GAUGES.items():
+        gauge = GaugeMetricFamily(name, help_text, labels=["hostname"])
+        for worker in workers:
+            value = value_of(worker)
+            if value is not None:
+                gauge.add_metric([worker.name], value)
+        yield gauge
 
 
-WORKER_GAUGES = {
-    "celery_worker_up": "1 while the worker answers.",
-    "celery_worker_tasks_active": "Attempts running.",
-    "celery_worker_tasks_reserved": "Messages prefetched and waiting in the worker.",
-    "celery_worker_tasks_scheduled": "Messages waiting in the worker for their ETA.",
-    "celery_worker_pool_size": "Processes, threads or greenlets of the pool.",
+#: Name -> help, and the value of a worker; ``None``: its reply did not say.
+WORKER_GAUGES: dict[str, tuple[str, Callable[[Worker], float | None]]] = {
+    "celery_worker_up": ("1 while the worker answers.", lambda _: 1),
+    "celery_worker_tasks_active": ("Attempts running.", lambda worker: _count(worker.running)),
+    "celery_worker_tasks_reserved": (
+        "Messages prefetched and waiting in the worker.",
+        lambda worker: worker.reserved,
+    ),
+    "celery_worker_tasks_scheduled": (
+        "Messages waiting in the worker for their ETA.",
+        lambda worker: _count(worker.scheduled),
+    ),
+    "celery_worker_pool_size": ("Processes, threads or greenlets of the pool.", lambda worker: worker.concurrency),
 }
 
 
-def _worker_gauge(name: str, help_text: str, workers: Iterable[Worker]) -> Metric:
-    family = GaugeMetricFamily(name, help_text, labels=["hostname"])
-    for worker in workers:
-        values = {
-            "celery_worker_up": 1,
-            "celery_worker_tasks_active": None if worker.running is None else len(worker.running),
-            "celery_worker_tasks_reserved": worker.reserved,
-            "celery_worker_tasks_scheduled": None if worker.scheduled is None else len(worker.scheduled),
-            "celery_worker_pool_size": worker.concurrency,
-        }
-        value = values[name]
-        if value is not None:
-            family.add_metric([worker.name], value)
-    return family
+def _count(tasks: Sized | None) -> int | None:
+    return None if tasks is None else len(tasks)
 
 
 def job_families(
