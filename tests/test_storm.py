@@ -1,0 +1,85 @@
+"""Counts under fire: killed pool processes, a killed worker, a thousand forks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from redis import Redis
+
+from .exposition import JOB, Exposition
+from .processes import ROOT, Worker, wait_until
+from .servers import RedisServer
+from .storm_jobs import BEGAN, RUNNING
+
+APP = "tests.storm_jobs:app"
+JOBS, KILLS = 2000, 50
+
+
+def test_the_law_holds_after_a_storm_of_kills(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """2,000 jobs, 50 pool processes killed: every series obeys the law, and the jobs themselves count the same."""
+    for name in ("worker1", "worker2"):
+        start_worker(redis.url, app=APP, name=name, concurrency=4)
+    for number in range(JOBS):
+        task = "early" if number % 2 else "late"
+        celery_app.send_task(f"tests.storm_jobs.{task}", kwargs={"customer_id": number % 10})
+    client, web = Redis.from_url(redis.url), make_app(celery_app).test_client()
+    for _ in range(KILLS):
+        victims: list[Any] = []
+        wait_until(lambda found=victims: found.append(client.spop(RUNNING)) or found[-1], "a job runs", 30)
+        os.kill(int(victims[-1]), signal.SIGKILL)
+
+    def read() -> Exposition:
+        return Exposition(web.get("/metrics").text)
+
+    def over() -> bool:
+        found = read()
+        again = found.total(f"{JOB}_failed_total", task_name="tests.storm_jobs.late")
+        return found.ended() == JOBS + again and found.total(f"{JOB}_failed_total") == KILLS
+
+    wait_until(over, "all jobs are over", 60)
+    found = read()
+    assert set(found.law().values()) == {0}
+    assert len(found.law()) == 10  # five customers for each task
+    assert found.total(f"{JOB}_started_total") == client.llen(BEGAN)
+    assert found.total(f"{JOB}_failed_total", error_type="WorkerLostError") == KILLS
+    client.close()
+
+
+def test_a_killed_worker_loses_at_most_its_last_flush_interval(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """After SIGKILL of the main process no start is missing that is older than the last interval."""
+    worker = start_worker(redis.url, app=APP, environ={"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "1"})
+    for _ in range(1000):
+        celery_app.send_task("tests.storm_jobs.early", kwargs={"customer_id": 1})
+    client = Redis.from_url(redis.url)
+    wait_until(lambda: client.llen(BEGAN) > 250, "some jobs have begun", 30)
+    killed_at = time.time()
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    exposition = Exposition(make_app(celery_app).test_client().get("/metrics").text)
+    counted = exposition.total(f"{JOB}_started_total")
+    began = [float(at) for at in client.lrange(BEGAN, 0, -1)]
+    client.close()
+    slack = 0.5  # a busy machine lets the flush thread wait
+    assert sum(at < killed_at - 1 - slack for at in began) <= counted <= len(began)
+
+
+def test_a_thousand_forks_find_no_lock_taken(redis: RedisServer, celery_app: Celery, make_app: Any) -> None:
+    """Children forked while threads count and flush count for themselves, and none hangs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.forks", redis.url], cwd=ROOT, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    found = Exposition(make_app(celery_app).test_client().get("/metrics").text)
+    assert found.total(f"{JOB}_completed_total", customer_id="child") == 1000
+    assert found.total(f"{JOB}_completed_total", customer_id="parent") == int(done.stdout)
