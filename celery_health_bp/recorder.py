@@ -182,5 +182,7 @@ def failed_inside(app: Any) -> None:
     """Call it where an exception of our own code ends: logged once, counted, never raised."""
     try:
         recorder_of(app).failed_inside()
-    except Exception:
-        logger.debug("an error while counting could not be counted", exc_info=True)
+    except Exception as exc:  # above all wrong settings, where no step of ours refused to start
+        if not app.__dict__.get("_celery_health_unusable"):
+            app.__dict__["_celery_health_unusable"] = True
+            logger.warning("attempts may go uncounted; the jobs are not affected: %s", exc)

@@ -1,0 +1,165 @@
+"""Values of ``customer_id``: whatever a job carries, the exposition stays sound and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from celery import Celery
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from celery_health_bp import Settings
+from celery_health_bp.collector import job_families
+from celery_health_bp.customers import CustomerFinder, label_value
+from celery_health_bp.ledger import Ledger
+from celery_health_bp.stores import RedisStore
+
+from .exposition import JOB, Exposition
+from .servers import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for all examples; each takes a prefix of its own."""
+    redis = RedisServer(tmp_path_factory.mktemp("labels"))
+    yield redis
+    redis.stop()
+
+
+class Hostile(str):
+    """A string that cannot even be turned into one."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+anything = st.one_of(
+    st.text(st.characters(codec=None, exclude_categories=())),
+    st.sampled_from(
+        [
+            "",
+            "\n",
+            '"',
+            "\\",
+            "\\n",
+            "\0",
+            "\ud800",
+            "a\udfffb",
+            "__name__",
+            "x" * 1_000_000,
+            "\r\n# EOF",
+            "other",
+            '"} 1',
+        ]
+    ),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.none(),
+    st.binary(),
+    st.uuids(),
+    st.lists(st.integers()),
+    st.dictionaries(st.text(), st.integers()),
+    st.sampled_from([10**5000, Hostile("x"), object()]),
+)
+
+
+class Fixed(Collector):
+    """A collector of families made before."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """The families."""
+        return self._families
+
+
+def exposed(server: RedisServer, customers: list[str], **settings: Any) -> Exposition:
+    """The exposition of one start for each customer, through ledger, Redis and text format."""
+    made = Settings(metrics_key_prefix=uuid4().hex, **settings)
+    ledger = Ledger(made.duration_buckets_seconds, 10 * made.max_customers)
+    for customer in customers:
+        ledger.count("started", "job", customer)
+    store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
+    store.add("writer", 1, ledger.take())
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Fixed(list(job_families([(None, store.totals())], "upstream", made.duration_buckets_seconds))))
+    store.close()
+    return Exposition(generate_latest(registry).decode())
+
+
+@given(values=st.lists(anything, max_size=12))
+def test_no_value_breaks_or_grows_the_exposition(server: RedisServer, values: list[Any]) -> None:
+    """Any value comes back through Prometheus's own parser as one short label, and no attempt is lost."""
+    labels = [label_value(value) for value in values]
+    found = dict(
+        (labels["customer_id"], number) for labels, number in exposed(server, labels).series(f"{JOB}_started_total")
+    )
+    assert found == {label: labels.count(label) for label in labels}
+    assert all(len(label) <= 64 for label in found)
+
+
+@given(customers=st.lists(st.sampled_from([f"c{number}" for number in range(8)]), max_size=40))
+def test_the_cap_holds_for_any_order_of_customers(server: RedisServer, customers: list[str]) -> None:
+    """With a cap of three at most three names appear beside ``other``, and no attempt is lost."""
+    found = exposed(server, customers, max_customers=3)
+    names = {labels["customer_id"] for labels, _ in found.series(f"{JOB}_started_total")}
+    assert len(names - {"other"}) <= 3
+    assert found.total(f"{JOB}_started_total") == len(customers)
+
+
+class TestTask:
+    """Stands for a task: the finder asks for its name and its function."""
+
+    __test__ = False
+    name = "job"
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+
+
+UUID_VALUE = UUID("12345678123456781234567812345678")
+
+FOUND = [
+    (lambda customer_id: None, (7,), {}, "7"),
+    (lambda first, customer_id=None: None, (1, "acme"), {}, "acme"),
+    (lambda first, customer_id="usual": None, (1,), {}, "usual"),
+    (lambda *, customer_id: None, (), {"customer_id": UUID_VALUE}, str(UUID_VALUE)),
+    (lambda **kwargs: None, (), {"customer_id": "by name"}, "by name"),
+    (lambda *args: None, ("customer",), {}, "unknown"),
+    (lambda first: None, (1,), {}, "unknown"),
+    (lambda customer_id: None, (), {}, "unknown"),
+    (lambda customer_id: None, ({"a": 1},), {}, "unknown"),
+    (lambda customer_id: None, None, None, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("run", "args", "kwargs", "expected"), FOUND)
+def test_the_customer_is_found_through_the_signature(run: Any, args: Any, kwargs: Any, expected: str) -> None:
+    """Positional, keyword and default values are found; what is no customer is ``unknown``."""
+    assert CustomerFinder(TestTask(run), Settings()).find(args, kwargs) == expected
+
+
+def test_no_customer_argument_turns_the_value_off() -> None:
+    """With ``customer_argument=None`` the label is empty."""
+    finder = CustomerFinder(TestTask(lambda customer_id: None), Settings(customer_argument=None))
+    assert finder.find(("acme",), {}) == ""
+
+
+@pytest.mark.parametrize("given_as", ["mapping", "environment"])
+def test_a_resolver_is_given_as_a_dotted_path(given_as: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a resolver is imported from a mapping and from the environment alike."""
+    path = "tests.user_jobs.customer_of"
+    if given_as == "environment":
+        monkeypatch.setenv("CELERY_HEALTH_CUSTOMER_RESOLVER", path)
+    settings = Settings.from_mapping({"customer_resolver": path} if given_as == "mapping" else {})
+    finder = CustomerFinder(TestTask(lambda order: None), settings)
+    assert finder.find((), {"order": {"customer": "acme"}}) == "acme"
+    assert finder.find((), {}) == "unknown"

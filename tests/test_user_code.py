@@ -1,0 +1,195 @@
+"""Counting beside code of users: overridden hooks, own requests, several apps, and faults of our own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+from redis import Redis
+
+from celery_health_bp import MonitoredTask
+from celery_health_bp.recorder import recorder_of
+from celery_health_bp.tasks import PUBLISHED_HEADER
+
+from .exposition import JOB, Exposition
+from .processes import Worker, wait_until
+from .servers import RedisServer
+
+APP = "tests.user_jobs:app"
+FAST = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.1"}
+
+
+@pytest.fixture
+def read(celery_app: Celery, make_app: Any) -> Callable[[], Exposition]:
+    """Scrapes an application on the test's Redis."""
+    web = make_app(celery_app).test_client()
+    return lambda: Exposition(web.get("/metrics").text)
+
+
+def send(client: Celery, *tasks: str, **kwargs: Any) -> None:
+    """Publish one job for each task."""
+    for task in tasks:
+        client.send_task(f"tests.user_jobs.{task}", kwargs=kwargs or {"customer_id": "c"})
+
+
+def test_overridden_hooks_and_requests_count_and_a_foreign_request_is_named(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any
+) -> None:
+    """Subclasses of our task and request count once; one warning names each task whose Request is not ours."""
+    worker = start_worker(redis.url, app=APP, environ=FAST)
+    send(celery_app, "overriding", "derived", "foreign", "foreign_decorated")
+    worker.wait_for(r"(?s)(succeeded in.*){3}")
+    wait_until(lambda: read().ended() == 2, "two attempts are counted", 30)
+    found = read()
+    assert found.get(f"{JOB}_completed_total", task_name="tests.user_jobs.derived", customer_id="c") == 1
+    assert found.total(f"{JOB}_failed_total", task_name="tests.user_jobs.overriding", error_type="ValueError") == 1
+    assert found.total(f"{JOB}_started_total") == 2
+    for name in ("foreign", "foreign_decorated"):
+        assert worker.output().count(f"task tests.user_jobs.{name} is not counted: its Request must derive from") == 1
+
+
+def test_a_worker_without_our_step_counts_and_warns_once(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any
+) -> None:
+    """A custom worker that was built without the step still counts, and says so in one line."""
+    worker = start_worker(redis.url, app=APP, environ={**FAST, "WITHOUT_STEP": "1"})
+    send(celery_app, "derived", "derived", "overriding")
+    wait_until(lambda: read().ended() == 3, "all are counted", 30)
+    assert worker.output().count("runs without celery_health_bp.worker:RecorderStep") == 1
+
+
+@pytest.mark.parametrize("method", ["count", "observe", "internal_error", "take"])
+def test_an_error_of_ours_never_reaches_a_job(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any, method: str
+) -> None:
+    """With any method of the ledger raising, jobs end as they should, and the log has one traceback."""
+    worker = start_worker(redis.url, app=APP, environ={**FAST, "BREAK_LEDGER": method})
+    send(celery_app, "derived", "derived", "derived", "overriding")
+    worker.wait_for(r"(?s)(succeeded in.*){3}")
+    worker.wait_for(r"raised unexpected: ValueError")
+    if method in ("count", "observe"):
+        errors = {"count": 2 * 4, "observe": 3}[method]  # a start and an end for each, a duration for each return
+        wait_until(lambda: read().get("celery_health_internal_errors_total") == errors, "the errors are counted", 30)
+    worker.end()
+    assert worker.output().count("counting an attempt failed") == (method != "internal_error")
+    assert worker.output().count("RuntimeError: injected") <= 2  # the stop's own flush is the second
+
+
+def test_wrong_settings_in_a_custom_worker_never_reach_a_job(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker]
+) -> None:
+    """Without the step, which refuses them at the start, wrong settings cost the counts and no job."""
+    variables = {"WITHOUT_STEP": "1", "CELERY_HEALTH_MAX_CUSTOMERS": "many"}
+    worker = start_worker(redis.url, app=APP, environ=variables)
+    send(celery_app, "derived", "derived")
+    worker.wait_for(r"(?s)(succeeded in.*){2}")
+    assert worker.output().count("CELERY_HEALTH_MAX_CUSTOMERS") == 1
+
+
+def test_two_apps_in_one_process_count_apart(redis: RedisServer, make_app: Any) -> None:
+    """Each of two Celery apps of a process has its own totals under its own prefix."""
+    apps = {}
+    for name in ("one", "two"):
+        app = Celery(name, broker=redis.url, task_cls=MonitoredTask, set_as_current=False)
+        app.conf.celery_health = {"metrics_key_prefix": name}
+
+        @app.task(name="job")
+        def job(customer_id: str) -> None:
+            """Return."""
+
+        apps[name] = app
+        for _ in range(1 if name == "one" else 4):
+            job.apply(kwargs={"customer_id": name})
+        recorder_of(app).stop()
+    for name, expected in (("one", 1), ("two", 4)):
+        web = make_app(apps[name], metrics_key_prefix=name).test_client()
+        found = Exposition(web.get("/metrics").text)
+        assert (
+            found.total(f"{JOB}_completed_total") == found.total(f"{JOB}_started_total", customer_id=name) == expected
+        )
+
+
+def test_a_resolver_finds_the_customer_and_may_fail(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any
+) -> None:
+    """A resolver given as a dotted path names the customer; one that raises is logged once and counts as unknown."""
+    variables = {**FAST, "CELERY_HEALTH_CUSTOMER_RESOLVER": "tests.user_jobs:customer_of"}
+    worker = start_worker(redis.url, app=APP, environ=variables)
+    send(celery_app, "order", order={"customer": "from the order"})
+    send(celery_app, "derived", "derived")
+    wait_until(lambda: read().ended() == 3, "all are counted", 30)
+    found = read()
+    assert found.total(f"{JOB}_completed_total", customer_id="from the order") == 1
+    assert found.total(f"{JOB}_completed_total", task_name="tests.user_jobs.derived", customer_id="unknown") == 2
+    assert worker.output().count("customer_resolver failed for task tests.user_jobs.derived") == 1
+
+
+@pytest.fixture
+def publisher(redis: RedisServer) -> Celery:
+    """An app with a task of our class and a plain one, both named as the workers' ``derived``."""
+    app = Celery("upstream", broker=redis.url, set_as_current=False)
+    app.task(name="tests.user_jobs.derived", base=MonitoredTask)(derived)
+    app.task(name="plain")(plain)
+    app.task(name="tests.user_jobs.slow_retry", base=MonitoredTask)(slow_retry)
+    return app
+
+
+def derived(customer_id: str) -> None:
+    """Stand for the workers' task."""
+
+
+def plain(customer_id: str) -> None:
+    """Be published without a stamp."""
+
+
+def slow_retry(customer_id: str) -> None:
+    """Stand for the workers' task."""
+
+
+def test_the_stamp_is_all_that_our_class_adds_to_a_message(redis: RedisServer, publisher: Celery) -> None:
+    """A message of our class differs from a plain one by one header; headers of the caller survive."""
+    headers = {}
+    for name in ("plain", "tests.user_jobs.derived"):
+        publisher.tasks[name].apply_async(("c",), task_id="same", headers={"mine": "kept"})
+        with Redis.from_url(redis.url) as client:
+            message = json.loads(client.rpop("celery") or b"")
+        headers[name] = {key: value for key, value in message["headers"].items() if key != "task"}
+    ours = headers["tests.user_jobs.derived"]
+    assert ours["mine"] == "kept"
+    assert abs(ours.pop(PUBLISHED_HEADER) - time.time()) < 30
+    assert ours == headers["plain"]
+
+
+def test_the_wait_lasts_from_publishing_or_eta_to_the_start(
+    redis: RedisServer, publisher: Celery, start_worker: Callable[..., Worker], read: Any
+) -> None:
+    """A job waits since it was published, one with an ETA since then, one sent by name is not observed."""
+    wait = f"{JOB}_queue_wait_seconds"
+    name = "tests.user_jobs.derived"
+    began = time.monotonic()
+    publisher.tasks[name].delay("c")
+    publisher.send_task(name, kwargs={"customer_id": "by name"})
+    start_worker(redis.url, app=APP, environ=FAST)
+    wait_until(lambda: read().ended() == 2, "both have run", 30)
+    found, elapsed = read(), time.monotonic() - began
+    assert found.get(f"{wait}_count", task_name=name) == 1
+    assert 0.3 < (found.get(f"{wait}_sum", task_name=name) or 0) < elapsed
+    publisher.tasks[name].apply_async(("c",), countdown=3)
+    wait_until(lambda: read().ended() == 3, "the later one has run", 30)
+    assert (read().get(f"{wait}_sum", task_name=name) or 0) - (found.get(f"{wait}_sum", task_name=name) or 0) < 2
+
+
+def test_a_retry_is_stamped_anew(
+    redis: RedisServer, publisher: Celery, start_worker: Callable[..., Worker], read: Any
+) -> None:
+    """An attempt that ran for two seconds and is retried at once does not count them as waiting."""
+    start_worker(redis.url, app=APP, environ=FAST)
+    publisher.tasks["tests.user_jobs.slow_retry"].delay("c")
+    wait_until(lambda: read().ended() == 2, "both attempts are over", 30)
+    found = read()
+    assert found.total(f"{JOB}_queue_wait_seconds_count") == 2
+    assert found.total(f"{JOB}_queue_wait_seconds_sum") < 1.5
