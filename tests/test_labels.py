@@ -99,9 +99,7 @@ def exposed(server: RedisServer, customers: list[str], **settings: Any) -> Expos
 def test_no_value_breaks_or_grows_the_exposition(server: RedisServer, values: list[Any]) -> None:
     """Any value comes back through Prometheus's own parser as one short label, and no attempt is lost."""
     labels = [label_value(value) for value in values]
-    found = dict(
-        (labels["customer_id"], number) for labels, number in exposed(server, labels).series(f"{JOB}_started_total")
-    )
+    found = {labels["customer_id"]: number for labels, number in exposed(server, labels).series(f"{JOB}_started_total")}
     assert found == {label: labels.count(label) for label in labels}
     assert all(len(label) <= 64 for label in found)
 
