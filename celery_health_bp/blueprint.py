@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from flask import Blueprint, request
 from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import PathConverter
 from werkzeug.wrappers import Response
 
 from .api import Api
 from .cli.command import health_command
 from .health import CeleryHealth
+
+
+class _Rest(PathConverter):
+    """The rest of a path, whatever it holds: werkzeug's own takes neither a leading slash nor a line break."""
+
+    regex = r"[\s\S]*?"
+    part_isolating = False
 
 
 def create_blueprint(health: CeleryHealth) -> Blueprint:
@@ -33,7 +41,8 @@ def _add_routes(state: BlueprintSetupState, api: Api) -> None:
     prefix = (state.url_prefix or "").rstrip("/")
     routes = {path.replace("/", "_"): f"/{path}/" for path in api.endpoints}
     if prefix:  # without one, other paths are the application's
-        routes.update(root="/", not_found="/<path:path>")
+        state.app.url_map.converters[_Rest.__name__] = _Rest
+        routes.update(root="/", not_found=f"/<{_Rest.__name__}:path>")
 
     def view(**_: str) -> Response:
         return api.respond(request, request.path.removeprefix(prefix))

@@ -86,6 +86,8 @@ def call(
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(method="GET", path="/metrics", query="", given_headers={"ACCEPT": "text/plain;version=abc"})
 @example(method="GET", path="/api/celery/health/", query="verbose=\xff", given_headers={})
+@example(method="GET", path="/api/celery//health", query="", given_headers={})
+@example(method="GET", path="/api/celery///\n", query="", given_headers={})
 @example(method="GET", path="/api/celery/tasks/", query="limit=" + "9" * 5000, given_headers={})
 @example(method="GET", path="/api/celery/tasks/", query="", given_headers={"HOST": "[::1"})
 @example(method="GET", path="/api/celery/stats/", query="", given_headers={"AUTHORIZATION": "Bearer \xff"})

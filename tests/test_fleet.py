@@ -156,13 +156,13 @@ def test_a_worker_that_consumes_nothing_is_not_active(
     """After ``cancel_consumer`` the worker answers and takes no jobs: unhealthy, with the way back."""
     start_worker(redis.url, pool="solo")
     assert probe(app).status == 200
-    celery_app.control.cancel_consumer("celery", reply=True, limit=1)
+    celery_app.control.cancel_consumer("celery")
+    wait_until(lambda: probe(app).status == 503, "it consumes nothing")
     found = probe(app)
-    assert found.status == 503
     assert found.error == "No worker consumes a queue; answering without one: worker1@testhost"
     assert "celery -A upstream control add_consumer QUEUE" in found.advice
-    celery_app.control.add_consumer("celery", reply=True, limit=1)
-    assert probe(app).status == 200
+    celery_app.control.add_consumer("celery")
+    wait_until(lambda: probe(app).status == 200, "it consumes again")
 
 
 def test_remote_control_that_is_off_is_said_and_nothing_is_opened(
@@ -275,8 +275,8 @@ def test_a_missing_queue_on_rabbitmq_is_unknown_until_it_is_consumed(
     app = make_app(celery_app, cache_seconds=0, queues=["absent", "celery"])
     start_worker(rabbit.url, pool="solo")
     assert probe(app).body["queues"] == {"absent": -1, "celery": 0}
-    celery_app.control.add_consumer("absent", reply=True, limit=1)
-    assert probe(app).body["queues"] == {"absent": 0, "celery": 0}
+    celery_app.control.add_consumer("absent")
+    wait_until(lambda: probe(app).body["queues"] == {"absent": 0, "celery": 0}, "its length is known")
 
 
 def test_a_flushed_redis_costs_no_wrong_answer(redis: RedisServer, celery_app: Celery, app: Flask) -> None:
