@@ -95,7 +95,7 @@ def test_a_worker_in_this_process_is_counted_once(make_app: Any) -> None:
     app = Celery("upstream", broker="memory://", task_cls=MonitoredTask, set_as_current=False)
     app.conf.broker_transport_options = {"polling_interval": 0.01}
 
-    @app.task(name="tests.jobs.work")
+    @app.task(name="tests.jobs.work", shared=False)
     def work(customer_id: str) -> str:
         return "done"
 

@@ -65,7 +65,7 @@ def test_every_end_of_an_eager_run_is_counted(
     """``.apply()`` counts by base class and by decorator, and the law holds."""
     app = Celery("eager", broker=redis.url, set_as_current=False)
     base = Task if decorated else MonitoredTask
-    task = app.task(name=name, base=base, **options)(monitor_task(function) if decorated else function)
+    task = app.task(name=name, base=base, shared=False, **options)(monitor_task(function) if decorated else function)
     with suppress(Ignore, Reject):
         task.apply(["acme"])
     found = Exposition(make_app(app, timeout_seconds=0.5).test_client().get("/metrics").text)
@@ -79,7 +79,7 @@ def test_always_eager_without_any_broker_still_counts(make_app: Callable[..., Fl
     """With ``task_always_eager``, propagated errors and no broker the counts are this process's own."""
     app = Celery("eager", broker="memory://", set_as_current=False)
     app.conf.update(task_always_eager=True, task_eager_propagates=True)
-    task = app.task(name="raises", base=MonitoredTask)(raises(ZeroDivisionError()))
+    task = app.task(name="raises", base=MonitoredTask, shared=False)(raises(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         task.delay("acme")
     found = Exposition(make_app(app, timeout_seconds=0.5).test_client().get("/metrics").text)
@@ -91,7 +91,7 @@ def test_always_eager_without_any_broker_still_counts(make_app: Callable[..., Fl
 def test_the_decorator_leaves_argument_checking_as_it_was() -> None:
     """A wrong call of a decorated task raises at ``delay``, as without the decorator."""
     app = Celery("eager", broker="memory://", set_as_current=False)
-    task = app.task(monitor_task(echo))
+    task = app.task(shared=False)(monitor_task(echo))
     with pytest.raises(TypeError, match="customer_id"):
         task.delay()
 

@@ -60,7 +60,7 @@ def start_site(
     """Starts everything: ``start_site(*options_of_the_alerts, **environ)``."""
     require_prometheus()
     for task in ("work", "fail", "retry", "kill"):
-        celery_app.task(name=f"tests.jobs.{task}", base=MonitoredTask)(_published)
+        celery_app.task(name=f"tests.jobs.{task}", base=MonitoredTask, shared=False)(_published)
 
     def start(*options: str, **environ: str) -> Site:
         workers = [start_worker(redis.url, name=name, environ=environ) for name in ("worker1", "worker2")]

@@ -97,7 +97,7 @@ def test_two_apps_in_one_process_count_apart(redis: RedisServer, make_app: Any) 
         app = Celery(name, broker=redis.url, task_cls=MonitoredTask, set_as_current=False)
         app.conf.celery_health = {"metrics_key_prefix": name}
 
-        @app.task(name="job")
+        @app.task(name="job", shared=False)
         def job(customer_id: str) -> None:
             """Return."""
 
@@ -132,9 +132,9 @@ def test_a_resolver_finds_the_customer_and_may_fail(
 def publisher(redis: RedisServer) -> Celery:
     """An app with a task of our class and a plain one, both named as the workers' ``derived``."""
     app = Celery("upstream", broker=redis.url, set_as_current=False)
-    app.task(name="tests.user_jobs.derived", base=MonitoredTask)(derived)
-    app.task(name="plain")(plain)
-    app.task(name="tests.user_jobs.slow_retry", base=MonitoredTask)(slow_retry)
+    app.task(name="tests.user_jobs.derived", base=MonitoredTask, shared=False)(derived)
+    app.task(name="plain", shared=False)(plain)
+    app.task(name="tests.user_jobs.slow_retry", base=MonitoredTask, shared=False)(slow_retry)
     return app
 
 
