@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint matrix clean
+.PHONY: help demo test lint matrix bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,12 +23,22 @@ lint: .venv/test ## ruff, mypy, import-linter
 matrix: .venv/test ## the tests on every Python that is installed
 	$(BIN)/tox
 
+bench: .venv/test .bench/installed ## what health checks and counting cost, beside their alternatives
+	$(BIN)/python -m benchmarks.health
+	$(BIN)/python -m benchmarks.job_overhead
+
 clean: ## delete what make made
-	rm -rf .venv .tox build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .bench .tox build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # One stamp file per extra: install again when the requirements have changed.
 .venv/demo .venv/test: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(@F)]'
+	@touch $@
+
+# Peers have an environment of their own.
+.bench/installed:
+	$(PYTHON) -m venv .bench
+	.bench/bin/python -m pip install --quiet --disable-pip-version-check flower 'celery[redis]' packaging
 	@touch $@

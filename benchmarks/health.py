@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from celery import Celery
 from flask import Flask
@@ -25,10 +26,12 @@ from kombu import Consumer, Producer, Queue
 from celery_health_bp import CeleryHealth, Settings, create_blueprint
 from celery_health_bp.fleet import COMMANDS
 from tests.nodes import REPLIES
-from tests.processes import Worker, wait_until
-from tests.servers import RedisServer
+from tests.processes import ROOT, Process, Worker, celery_environ, wait_until
+from tests.servers import RedisServer, free_port
 
 HEALTH = "/api/celery/health/"
+#: ``make bench`` installs Flower there; without it the comparison leaves it out.
+FLOWER = ROOT / ".bench" / "bin" / "celery"
 
 
 def timed(subjects: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -60,17 +63,29 @@ def workers(redis: RedisServer, folder: Path, stack: ExitStack, quick: bool) -> 
     cold, warm, inspect = web(app, cache_seconds=0), web(app, cache_seconds=3600), app.control.inspect()
     wait_until(lambda: cold.get(HEALTH).json["workers"].get("worker_count") == 3, "all workers are known")
     warm.get(HEALTH)
-    slow = timed(
-        {
-            "cold": lambda: cold.get(HEALTH),
-            "stock ping": inspect.ping,
-            "stock ping + active + scheduled": lambda: (inspect.ping(), inspect.active(), inspect.scheduled()),
-        },
-        2 if quick else 10,
-    )
+    subjects: dict[str, Callable[[], Any]] = {
+        "cold": lambda: cold.get(HEALTH),
+        "stock ping": inspect.ping,
+        "stock ping + active + scheduled": lambda: (inspect.ping(), inspect.active(), inspect.scheduled()),
+    }
+    if FLOWER.exists():
+        subjects["Flower /api/workers?refresh=1"] = flower(redis, folder, stack)
+    slow = timed(subjects, 2 if quick else 10)
     slow["cold"] = timed({"cold": lambda: cold.get(HEALTH)}, 20 if quick else 300)["cold"]
     show("three workers", slow, "cold")
     show("warm", timed({"warm": lambda: warm.get(HEALTH), "empty view": lambda: warm.get("/empty")}, 1000), "warm")
+
+
+def flower(redis: RedisServer, folder: Path, stack: ExitStack) -> Callable[[], Any]:
+    """A refresh of Flower, from a virtual environment of its own."""
+    port = free_port()
+    command = [str(FLOWER), "--broker", redis.url, "flower", "--address=127.0.0.1", f"--port={port}"]
+    environ = {**celery_environ(redis.url), "FLOWER_UNAUTHENTICATED_API": "true"}
+    process = Process(command, folder / "flower.log", environ)
+    stack.callback(process.end)
+    process.wait_for("Connected to")
+    url = f"http://127.0.0.1:{port}/api/workers?refresh=1"
+    return lambda: urlopen(url, timeout=30).read()
 
 
 def crowd(url: str, size: int) -> None:

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from .errors import CheckError
 from .health import CeleryHealth
-from .report import UNHEALTHY
+from .report import UNHEALTHY, HealthReport
 from .schemas import error_body, health_body, stats_body, tasks_body
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Api:
 
     def __init__(self, health: CeleryHealth) -> None:
         self._health = health
+        self._written: tuple[HealthReport, str] | None = None
         self.endpoints: dict[str, Callable[[Request], Response]] = {
             "health": self._answer_health,
             "health/live": self._answer_live,
@@ -81,8 +82,19 @@ class Api:
             authorize(request, self._health)
         known = is_authorized(request, self._health)
         report = self._health.check()
-        body = health_body(report, verbose=verbose) if known else {"status": report.status}
-        return _json(body, 503 if report.status == UNHEALTHY else 200)
+        if not known:
+            text = _text({"status": report.status})
+        elif verbose:
+            text = _text(health_body(report, verbose=True))
+        else:
+            text = self._plain_health(report)
+        return _response(text, 503 if report.status == UNHEALTHY else 200)
+
+    def _plain_health(self, report: HealthReport) -> str:
+        """The body that probes read, written once for each report."""
+        if self._written is None or self._written[0] is not report:
+            self._written = (report, _text(health_body(report)))
+        return self._written[1]
 
     def _answer_live(self, request: Request) -> Response:
         return _json({"status": "alive"}, 200)
@@ -162,4 +174,12 @@ def _matches(task: Any, wanted: dict[str, str]) -> bool:
 
 
 def _json(body: dict[str, Any], status: int) -> Response:
-    return Response(json.dumps(body) + "\n", status=status, mimetype="application/json")
+    return _response(_text(body), status)
+
+
+def _text(body: dict[str, Any]) -> str:
+    return json.dumps(body) + "\n"
+
+
+def _response(text: str, status: int) -> Response:
+    return Response(text, status=status, mimetype="application/json")

@@ -57,6 +57,7 @@ class CeleryHealth:
         self._factory = celery_factory
         self._app: Celery | None = None
         self._settings = settings
+        self._report: HealthReport | None = None
         self._app_lock = threading.Lock()
         self._processes: dict[int, _Process] = {}
         if settings is None:
@@ -83,8 +84,11 @@ class CeleryHealth:
         return self._settings
 
     def check(self) -> HealthReport:
-        """The verdict, by ``timeout_seconds`` at the latest."""
-        return judge(self.observe(), self.settings, self.app.main or "proj")
+        """The verdict, by ``timeout_seconds`` at the latest; the same object as long as nobody is asked again."""
+        observation, report = self.observe(), self._report
+        if report is None or report.observation is not observation:
+            self._report = report = judge(observation, self.settings, self.app.main or "proj")
+        return report
 
     def observe(self) -> Observation:
         """What the workers say: of the last ``cache_seconds``, or asked now.
