@@ -53,8 +53,11 @@ class RedisServer:
         command = [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         command += ["--save", "", "--appendonly", "no", *self._options, *options]
         self.process = Process(command, self._folder / "redis.log")
-        if ready:
-            wait_until(self.answers, f"redis on port {self.port} answers", 10)
+        try:
+            wait_until(lambda: not ready or self.answers(), f"redis on port {self.port} answers", 10)
+        except AssertionError:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End it at once; its data are gone."""

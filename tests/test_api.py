@@ -218,7 +218,7 @@ class TestAccessToken:
     @pytest.fixture
     def app(self, celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:
         """An application that wants a token."""
-        return make_app(celery_app, cache_seconds=0, access_token="s3cret", timeout_seconds=0.3)
+        return make_app(celery_app, cache_seconds=0, access_token="s3cret")
 
     @pytest.mark.parametrize("path", [f"{BASE}/tasks/", f"{BASE}/stats/", f"{BASE}/health/?verbose=1", "/metrics"])
     @pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic s3cret", "Bearer ", "Bearer s3cret\xe9", "s3cret"])

@@ -25,7 +25,7 @@ from .servers import RedisServer
 @pytest.fixture
 def health(celery_app: Celery) -> Iterable[CeleryHealth]:
     """Health of the test's Redis, answering soon where there is no worker."""
-    health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=0.5))
+    health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=1))
     yield health
     health.close()
 
