@@ -68,12 +68,18 @@ class Recorder:
         return "control" if self._store is None else "redis"
 
     def announce(self) -> None:
-        """The worker's step has started: say where the counts go."""
+        """The worker's step has started: say where the counts go, and whether they can."""
         self.in_worker = True
         if self._store is None:
             logger.info("job totals stay in this worker (control store): each scrape asks for them")
-        else:
-            logger.info("job totals go to %s every %g s", self._store, self.settings.flush_interval_seconds)
+            return
+        logger.info("job totals go to %s every %g s", self._store, self.settings.flush_interval_seconds)
+        # The first use of a store imports modules. Done now: a process forked while our thread holds
+        # an import lock would wait for it without end. Sequence 0 adds nothing.
+        try:
+            self._send(self._store, 0, Counts())
+        except Exception:
+            self.failed_inside()
 
     def expect_step(self) -> None:
         """Warn once if a worker counts without our step, which sends the last counts of a shutdown."""
@@ -114,17 +120,22 @@ class Recorder:
                 self._sequence += self._batch is not None
             if self._batch is None:
                 return True
-            try:
-                self._store.add(self._writer, self._sequence, self._batch)
-            except StoreUnavailable as exc:
-                if not self._store_away:
-                    logger.warning("%s; counting goes on in memory and is sent when it is back", exc)
-                self._store_away = True
+            if not self._send(self._store, self._sequence, self._batch):
                 return False
-            if self._store_away:
-                logger.warning("job totals: the store is back, nothing was lost")
-            self._store_away = False
             self._batch = None
+        return True
+
+    def _send(self, store: Store, sequence: int, counts: Counts) -> bool:
+        try:
+            store.add(self._writer, sequence, counts)
+        except StoreUnavailable as exc:
+            if not self._store_away:
+                logger.warning("%s; counting goes on in memory and is sent when it is back", exc)
+            self._store_away = True
+            return False
+        if self._store_away:
+            logger.warning("job totals: the store is back, nothing was lost")
+        self._store_away = False
         return True
 
     def start(self) -> None:

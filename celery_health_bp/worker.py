@@ -36,9 +36,9 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         return True
 
     def start(self, parent: Any) -> None:
-        """Begin sending, and say where to, and which tasks will not be counted."""
-        self._recorder.start()
+        """Say where the counts go, begin sending, and say which tasks will not be counted."""
         self._recorder.announce()
+        self._recorder.start()
         for task in parent.app.tasks.values():
             if is_monitored(task) and not issubclass(symbol_by_name(task.Request), MonitoredRequest):
                 logger.warning("task %s is not counted: its Request must derive from %s", task.name, REQUEST)

@@ -28,11 +28,11 @@ def count(customer_id: str) -> None:
 
 def main() -> None:
     """Fork, count in the child, and wait for it; a child that hangs ends this process too."""
-    recorder_of(app).start()  # as the worker's step does, before the pool forks
+    recorder_of(app).announce()  # as the worker's step does, before the pool forks
     over, counted = Event(), [0, 0]
 
     def keep_counting(index: int) -> None:
-        while not over.wait(0.0001):
+        while not over.wait(0.001):
             count("parent")
             counted[index] += 1
 
@@ -44,7 +44,8 @@ def main() -> None:
         if pid == 0:
             faulthandler.dump_traceback_later(10, exit=True)
             count("child")
-            recorder_of(app).stop()
+            while not recorder_of(app).flush():
+                pass  # a second was too short for a busy machine: the same batch again
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         if status:
