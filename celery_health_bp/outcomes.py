@@ -29,8 +29,9 @@ EXPIRED = Outcome("discarded", "expired")
 def outcome_of(exc: BaseException) -> Outcome:
     """The outcome of an attempt that ended with this exception.
 
-    A ``BaseException`` that is no ``Exception`` (``SystemExit``,
-    ``KeyboardInterrupt``) takes the pool process with it: ``WorkerLostError``.
+    What takes the process with it is a ``WorkerLostError``: a ``BaseException``
+    that is no ``Exception`` (``SystemExit``, ``KeyboardInterrupt``), and being out
+    of memory, for which Celery ends the worker itself.
     """
     if type(exc).__name__ == "ExceptionWithTraceback":  # billiard 4.0 and later wrap it so
         exc = exc.exc  # type: ignore[attr-defined]
@@ -42,7 +43,7 @@ def outcome_of(exc: BaseException) -> Outcome:
         return Outcome("aborted", "ignored")
     if isinstance(exc, Terminated):
         return TERMINATED
-    if not isinstance(exc, Exception):
+    if not isinstance(exc, Exception) or isinstance(exc, MemoryError):
         return WORKER_LOST
     return Outcome("failed", _class_name(exc))
 

@@ -125,7 +125,7 @@ ROWS = (
     Row("sys_exit", {"failed WorkerLostError": 1}, absent=DEADLY_IN_SOLO),
     Row("interrupt", {"failed WorkerLostError": 1}, absent=DEADLY_IN_SOLO),
     Row("odd", {"failed WorkerLostError": 1}, absent=DEADLY_IN_SOLO),
-    Row("memory_error", {"failed MemoryError": 1}, absent=DEADLY | DEADLY_IN_SOLO),
+    Row("memory_error", {"failed WorkerLostError": 1}, absent=DEADLY | DEADLY_IN_SOLO),
     Row("kill_once", {"failed WorkerLostError": 1, "completed": 1}, absent=ONE_PROCESS),
     Row("store_down", {"failed ConnectionError": 1}, absent=DEADLY_IN_SOLO),
     Row("retry", {"retried DatabaseError": 2, "failed DatabaseError": 1}),
@@ -210,8 +210,8 @@ def test_an_attempt_is_counted_once_as_what_became_of_it(
 
 
 DEADLY_CELLS = [
-    ("prefork", "memory_limit", "failed MemoryError"),  # Celery's main process goes down with it
-    ("solo", "memory_error", "failed MemoryError"),
+    ("prefork", "memory_limit", "failed WorkerLostError"),  # Celery's main process goes down with it
+    ("solo", "memory_error", "failed WorkerLostError"),
     ("solo", "sys_exit", "failed WorkerLostError"),
     ("solo", "interrupt", "failed WorkerLostError"),
     ("solo", "odd", "failed WorkerLostError"),
