@@ -29,8 +29,7 @@ def test_the_law_holds_after_a_storm_of_kills(
     for name in ("worker1", "worker2"):
         start_worker(redis.url, app=APP, name=name, concurrency=4)
     for number in range(JOBS):
-        task = "early" if number % 2 else "late"
-        celery_app.send_task(f"tests.storm_jobs.{task}", kwargs={"customer_id": number % 10})
+        celery_app.send_task("tests.storm_jobs.killable", kwargs={"customer_id": number % 10})
     client, web = Redis.from_url(redis.url), make_app(celery_app).test_client()
     for _ in range(KILLS):
         victims: list[Any] = []
@@ -40,15 +39,10 @@ def test_the_law_holds_after_a_storm_of_kills(
     def read() -> Exposition:
         return Exposition(web.get("/metrics").text)
 
-    def over() -> bool:
-        found = read()
-        again = found.total(f"{JOB}_failed_total", task_name="tests.storm_jobs.late")
-        return found.ended() == JOBS + again and found.total(f"{JOB}_failed_total") == KILLS
-
-    wait_until(over, "all jobs are over", 60)
+    wait_until(lambda: read().ended() >= JOBS, "all jobs are over", 60)
     found = read()
     assert set(found.law().values()) == {0}
-    assert len(found.law()) == 10  # five customers for each task
+    assert len(found.law()) == 10  # customers
     assert found.total(f"{JOB}_started_total") == client.llen(BEGAN)
     assert found.total(f"{JOB}_failed_total", error_type="WorkerLostError") == KILLS
     client.close()
@@ -60,7 +54,7 @@ def test_a_killed_worker_loses_at_most_its_last_flush_interval(
     """After SIGKILL of the main process no start is missing that is older than the last interval."""
     worker = start_worker(redis.url, app=APP, environ={"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "1"})
     for _ in range(1000):
-        celery_app.send_task("tests.storm_jobs.early", kwargs={"customer_id": 1})
+        celery_app.send_task("tests.storm_jobs.killable", kwargs={"customer_id": 1})
     client = Redis.from_url(redis.url)
     wait_until(lambda: client.llen(BEGAN) > 250, "some jobs have begun", 30)
     killed_at = time.time()
