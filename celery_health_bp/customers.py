@@ -15,6 +15,7 @@ from .settings import CustomerResolver, Settings
 logger = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 64
+_LABELS = (str, Number, UUID)
 _ABSENT = inspect.Parameter.empty
 
 
@@ -24,7 +25,7 @@ def label_value(value: Any) -> str:
     Strings, numbers and UUIDs only, at most 64 characters; anything else, and
     an empty string, is ``unknown``. NUL and lone surrogates become ``?``.
     """
-    if isinstance(value, bool) or not isinstance(value, str | Number | UUID):
+    if isinstance(value, bool) or not isinstance(value, _LABELS):
         return UNKNOWN
     try:
         text = str(value)[:MAX_CHARACTERS]

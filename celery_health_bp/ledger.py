@@ -118,7 +118,9 @@ class Ledger:
     def observe(self, histogram: str, task_name: str, seconds: float) -> None:
         """Add one observation in seconds to a histogram of ``HISTOGRAMS``."""
         with self._lock:
-            found = self._counts.histograms.setdefault((histogram, task_name), Histogram())
+            found = self._counts.histograms.get((histogram, task_name))
+            if found is None:
+                found = self._counts.histograms[histogram, task_name] = Histogram()
             found.observe(seconds, self._bounds)
 
     def internal_error(self) -> None:

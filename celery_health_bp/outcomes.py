@@ -17,6 +17,7 @@ class Outcome(NamedTuple):
     detail: str = ""
 
 
+STARTED = Outcome("started")
 COMPLETED = Outcome("completed")
 TIMED_OUT = Outcome("failed", "TimeLimitExceeded")
 WORKER_LOST = Outcome("failed", WorkerLostError.__name__)

@@ -24,6 +24,7 @@ from .outcomes import (
     COMPLETED,
     EXPIRED,
     REVOKED,
+    STARTED,
     TERMINATED,
     TIMED_OUT,
     Outcome,
@@ -78,7 +79,8 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     _accepted_at: float | None = None  # monotonic
     _over = False
-    _customer: str | None = None
+    _recorder: Recorder | None = None
+    _customer = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # create_request_cls() makes a subclass per task whose methods do not
@@ -125,7 +127,7 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         if self._accepted_at is not None:
             return
         self._accepted_at = time_accepted
-        recorder = self._count(Outcome("started"))
+        recorder = self._count(STARTED)
         recorder.expect_step()
         published = self.request_dict.get(PUBLISHED_HEADER)
         if isinstance(published, float) and math.isfinite(published):
@@ -142,8 +144,8 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         if failed or self._over:  # failed: on_failure comes next, with the exception
             return
         self._count_end(COMPLETED)
-        if runtime is not None:  # None: a redelivered message of an attempt that had returned
-            recorder_of(self.app).ledger.observe("duration", self.task.name, runtime)
+        if self._recorder and runtime is not None:  # None: a redelivered message of an attempt that had returned
+            self._recorder.ledger.observe("duration", self.task.name, runtime)
 
     @_never_raises
     def _count_exception(self, exc_info: Any) -> None:
@@ -177,8 +179,10 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
             self._count(outcome)
 
     def _count(self, outcome: Outcome) -> Recorder:
-        recorder = recorder_of(self.app)
-        if self._customer is None:
+        recorder = self._recorder
+        if recorder is None:
+            recorder = recorder_of(self.app)
             self._customer = recorder.customer(self.task, self.args, self.kwargs)
+            self._recorder = recorder
         recorder.count(outcome.kind, self.task, self._customer, outcome.detail)
         return recorder

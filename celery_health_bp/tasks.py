@@ -33,7 +33,11 @@ class MonitoredTask(Task):  # type: ignore[misc]  # celery ships no types
         """Join the app's worker (called by Celery for each app)."""
         super().on_bound(app)
         app.steps["worker"].add(STEP)
-        eager.connect()
+
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        """Run here and now as ``Task.apply`` does, and count the run."""
+        eager.connect()  # not before: while nobody listens, Celery sends no signal for a pool process's jobs
+        return super().apply(*args, **kwargs)
 
     def apply_async(
         self,
