@@ -22,6 +22,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,
     task_track_started=False,
+    worker_pool_restarts=True,
 )
 
 

@@ -1,0 +1,73 @@
+"""Children forked while the flush thread is busy: by hand, by autoscaling, by a restart of the pool."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from .exposition import JOB, Exposition
+from .processes import ROOT, Worker, wait_until
+from .servers import RedisServer
+
+BUSY = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.001"}
+
+
+@pytest.fixture
+def read(celery_app: Celery, make_app: Any) -> Callable[[], Exposition]:
+    """Scrapes the totals."""
+    web = make_app(celery_app).test_client()
+    return lambda: Exposition(web.get("/metrics").text)
+
+
+def forked(worker: Worker) -> int:
+    """How many pool processes the worker's log has seen so far."""
+    return len(set(re.findall(r"ForkPoolWorker-\d+", worker.output())))
+
+
+def send(client: Celery, number: int) -> None:
+    """Publish jobs that take a moment."""
+    for _ in range(number):
+        client.send_task("tests.jobs.work", kwargs={"customer_id": "123", "seconds": 0.02})
+
+
+def test_a_thousand_forks_find_no_lock_taken(redis: RedisServer, read: Callable[[], Exposition]) -> None:
+    """Children forked while threads count and flush count for themselves, and none hangs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.forks", redis.url], cwd=ROOT, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr
+    assert read().total(f"{JOB}_completed_total", customer_id="child") == 1000
+    assert read().total(f"{JOB}_completed_total", customer_id="parent") == int(done.stdout)
+
+
+def test_a_pool_that_autoscales_loses_no_job(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Callable[[], Exposition]
+) -> None:
+    """Five bursts that grow the pool, each after it has shrunk: every job runs and is counted."""
+    worker = start_worker(redis.url, "--autoscale=6,1", environ={**BUSY, "AUTOSCALE_KEEPALIVE": "0.5"})
+    for burst in range(1, 6):
+        before = forked(worker)
+        send(celery_app, 60)
+        wait_until(lambda done=60 * burst: read().total(f"{JOB}_completed_total") == done, "the burst ran", 40)
+        assert forked(worker) > before
+        wait_until(lambda times=burst: worker.output().count("Scaling down") >= times, "the pool shrank", 30)
+    assert set(read().law().values()) == {0}
+
+
+def test_a_pool_that_is_restarted_under_load_loses_no_job(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Callable[[], Exposition]
+) -> None:
+    """Ten restarts of the pool: every child works, and started = ended for what was counted."""
+    worker = start_worker(redis.url, environ=BUSY)
+    for restart in range(1, 11):
+        send(celery_app, 30)
+        celery_app.control.pool_restart()
+        wait_until(lambda done=30 * restart: read().ended() >= done, "all jobs are over", 40)
+    assert forked(worker) >= 20
+    assert set(read().law().values()) == {0}
