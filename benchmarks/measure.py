@@ -1,0 +1,96 @@
+"""What every benchmark shares: interleaved rounds, medians with their spread, tables, ``--quick``."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Figure(NamedTuple):
+    """The middle of several measurements, and the quarters below and above it."""
+
+    low: float
+    median: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{number(self.median)} ({number(self.low)} to {number(self.high)})"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the results.
+
+    Arguments:
+        title: what was compared, with its unit.
+        columns: their heads; the first one names the row.
+        rows: cells; numbers are shown with three digits that count.
+        notes: what to know before believing it.
+        charts: file name -> what ``benchmarks.charts`` draws: ``{"x": ..., "y": ..., "lines": {label: [(x, y)]}}``.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    notes: Sequence[str] = ()
+    charts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def markdown(self) -> str:
+        """As it stands in ``RESULTS.md``."""
+        lines = [list(self.columns), ["---", *["--:"] * (len(self.columns) - 1)]]
+        lines += [[number(cell) for cell in row] for row in self.rows]
+        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        notes = "".join(f"\n* {note}" for note in self.notes)
+        return f"### {self.title}\n\n{body}\n{notes}\n".rstrip() + "\n"
+
+
+Benchmark = Callable[[bool], Sequence[Table]]
+
+
+def number(cell: Any) -> str:
+    """A cell: three digits that count, thousands apart."""
+    if isinstance(cell, float):
+        if cell == 0:
+            return "0"
+        return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def figure(found: Sequence[float]) -> Figure:
+    """Median and quartiles."""
+    if len(found) < 2:
+        return Figure(found[0], found[0], found[0])
+    low, median, high = statistics.quantiles(found, n=4, method="inclusive")
+    return Figure(low, median, high)
+
+
+def interleaved(subjects: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Figure]:
+    """Milliseconds of each subject; in each round every one has its turn, the order turns too."""
+    found: dict[str, list[float]] = {name: [] for name in subjects}
+    for turn in range(rounds):
+        for name in list(subjects)[:: 1 if turn % 2 else -1]:
+            began = time.perf_counter()
+            subjects[name]()
+            found[name].append((time.perf_counter() - began) * 1000)
+    return {name: figure(times) for name, times in found.items()}
+
+
+def compared(
+    title: str, figures: Mapping[str, Figure], ours: str, unit: str = "ms", notes: Sequence[str] = ()
+) -> Table:
+    """A table with one row a subject, and how many times ours it takes."""
+    base = figures[ours].median
+    rows = [(name, found, found.median / base) for name, found in figures.items()]
+    return Table(title, ("", f"{unit}: median (quartiles)", "times ours"), rows, notes)
+
+
+def main(benchmark: Benchmark, description: str | None) -> None:
+    """Run one benchmark from the command line and print its tables."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="few rounds: shows that it runs, not how fast")
+    for table in benchmark(parser.parse_args().quick):
+        print(table.markdown())
