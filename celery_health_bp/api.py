@@ -21,7 +21,7 @@ from .health import CeleryHealth
 from .report import UNHEALTHY, HealthReport
 from .schemas import error_body, health_body, stats_body, tasks_body
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD")
 DEFAULT_LIMIT = 1000
@@ -34,7 +34,10 @@ class Refusal(Exception):
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
-        self.status, self.code, self.message, self.headers = status, code, message, headers or {}
+        self.status: int = status
+        self.code: str = code
+        self.message: str = message
+        self.headers: dict[str, str] = headers or {}
 
 
 class Api:

@@ -25,7 +25,7 @@ from .health import CeleryHealth
 from .ledger import COUNTERS, HISTOGRAMS, Counts, Histogram
 from .report import STATUSES, HealthReport, Worker
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 HELP = {
     "started": "Attempts accepted by a pool process.",

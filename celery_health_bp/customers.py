@@ -12,7 +12,7 @@ from uuid import UUID
 from .ledger import UNKNOWN
 from .settings import CustomerResolver, Settings
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 64
 _LABELS = (str, Number, UUID)

@@ -32,7 +32,7 @@ from .report import UNHEALTHY, HealthReport, Observation, Queue, judge
 from .settings import Settings
 from .stores import Store, open_store
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: The caller waits this much longer than the check may take, as a part of ``timeout_seconds``.
 GRACE = 0.1

@@ -19,7 +19,7 @@ from . import reply_queue
 from .broker import drop_connection, open_connection
 from .queues import read_lengths
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: Longer than a worker takes from looking up where a reply goes to sending it.
 SETTLE_SECONDS = 0.02
@@ -48,7 +48,7 @@ class Line:
 
     def __init__(self, app: Any, io_timeout_seconds: float) -> None:
         self._mailbox = app.control.mailbox
-        self.blocked = False
+        self.blocked: bool = False
         self.late: set[Pair] = set()
         self._ticket = self._earlier_ticket = ""
         self._earlier_answered: set[Pair] = set()
@@ -57,7 +57,7 @@ class Line:
             app, io_timeout_seconds, on_blocked=self._on_blocked, on_unblocked=self._on_unblocked
         )
         #: kombu itself keeps the bindings, in Redis say; an AMQP broker does it by itself.
-        self.virtual = self.connection.transport.driver_type != "amqp"
+        self.virtual: bool = self.connection.transport.driver_type != "amqp"
         self._lease_end = time.time() + reply_queue.LEASE_SECONDS
         self._name = reply_queue.new_name(self._lease_end)
         try:

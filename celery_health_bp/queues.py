@@ -14,7 +14,7 @@ from typing import Any
 
 from kombu import Connection
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: What ``queues`` shows for a length that could not be read.
 NOT_KNOWN = -1

@@ -27,7 +27,7 @@ class _OmitNone(Schema):
         return {key: value for key, value in data.items() if value is not None or key not in self.optional}
 
 
-class WorkersSchema(_OmitNone):
+class _WorkersSchema(_OmitNone):
     """Who answers: ``worker_count`` when there are enough, ``error`` when not."""
 
     optional = frozenset({"worker_count", "error"})
@@ -38,7 +38,7 @@ class WorkersSchema(_OmitNone):
     error = fields.String(**_described("Why the workers are not healthy."))
 
 
-class WorkerDetailsSchema(Schema):
+class _WorkerDetailsSchema(Schema):
     """One worker in ``details``; null is what its reply did not say."""
 
     name = fields.String(**_described("Node name."))
@@ -51,30 +51,30 @@ class WorkerDetailsSchema(Schema):
     uptime_seconds = fields.Float(**_described("Seconds since the worker started."))
 
 
-class DetailsSchema(Schema):
+class _DetailsSchema(Schema):
     """What ``?verbose=1`` adds to the body of ``health/``."""
 
-    workers = fields.List(fields.Nested(WorkerDetailsSchema), **_described("One entry per worker that answered."))
+    workers = fields.List(fields.Nested(_WorkerDetailsSchema), **_described("One entry per worker that answered."))
     age_seconds = fields.Float(**_described("Seconds since the workers were asked."))
     duration_seconds = fields.Float(**_described("Seconds that asking them took."))
     not_known = fields.List(fields.String(), **_described("What was not known, and why."))
 
 
-class HealthSchema(_OmitNone):
+class _HealthSchema(_OmitNone):
     """Body of ``GET health/``."""
 
     optional = frozenset({"details"})
 
     status = fields.String(validate=validate.OneOf(STATUSES), **_described("The verdict."))
-    workers = fields.Nested(WorkersSchema, **_described("Who answers."))
+    workers = fields.Nested(_WorkersSchema, **_described("Who answers."))
     queues = fields.Dict(
         keys=fields.String(), values=fields.Integer(), **_described("Messages waiting per queue; -1: not known.")
     )
     recommendations = fields.List(fields.String(), **_described("What a person on call can do."))
-    details = fields.Nested(DetailsSchema, **_described("Only with verbose=1."))
+    details = fields.Nested(_DetailsSchema, **_described("Only with verbose=1."))
 
 
-class RunningTaskSchema(Schema):
+class _RunningTaskSchema(Schema):
     """An attempt in a pool process."""
 
     worker = fields.String(**_described("Node name."))
@@ -83,7 +83,7 @@ class RunningTaskSchema(Schema):
     time_start = fields.Float(allow_none=True, **_described("Start in seconds since the epoch."))
 
 
-class ScheduledTaskSchema(Schema):
+class _ScheduledTaskSchema(Schema):
     """A message that waits in a worker for its ETA."""
 
     worker = fields.String(**_described("Node name."))
@@ -92,52 +92,52 @@ class ScheduledTaskSchema(Schema):
     eta = fields.String(allow_none=True, **_described("When it is due, ISO 8601."))
 
 
-class TasksSchema(Schema):
+class _TasksSchema(Schema):
     """Body of ``GET tasks/``; task arguments never appear."""
 
-    running = fields.List(fields.Nested(RunningTaskSchema), **_described("Attempts in pool processes."))
-    scheduled = fields.List(fields.Nested(ScheduledTaskSchema), **_described("Messages waiting for their ETA."))
+    running = fields.List(fields.Nested(_RunningTaskSchema), **_described("Attempts in pool processes."))
+    scheduled = fields.List(fields.Nested(_ScheduledTaskSchema), **_described("Messages waiting for their ETA."))
     running_count = fields.Integer(**_described("Running attempts, before the limit."))
 
 
-class TaskStatsSchema(Schema):
+class _TaskStatsSchema(Schema):
     """Counts of one task now."""
 
     running = fields.Integer(**_described("Attempts in pool processes."))
     scheduled = fields.Integer(**_described("Messages waiting for their ETA."))
 
 
-class StatsSchema(Schema):
+class _StatsSchema(Schema):
     """Body of ``GET stats/``."""
 
     total_running = fields.Integer(**_described("Attempts in pool processes."))
     total_scheduled = fields.Integer(**_described("Messages waiting for their ETA."))
     by_task_name = fields.Dict(
-        keys=fields.String(), values=fields.Nested(TaskStatsSchema), **_described("The same per registered name.")
+        keys=fields.String(), values=fields.Nested(_TaskStatsSchema), **_described("The same per registered name.")
     )
     queues = fields.Dict(
         keys=fields.String(), values=fields.Integer(), **_described("Messages waiting per queue; -1: not known.")
     )
 
 
-class ErrorSchema(Schema):
+class _ErrorSchema(Schema):
     """The inside of an error body."""
 
     code = fields.String(**_described("Stable word for machines."))
     message = fields.String(**_described("Sentence for people."))
 
 
-class ErrorBodySchema(Schema):
+class _ErrorBodySchema(Schema):
     """Body of every answer from status 400 up."""
 
-    error = fields.Nested(ErrorSchema, **_described("What went wrong."))
+    error = fields.Nested(_ErrorSchema, **_described("What went wrong."))
 
 
 def health_body(report: HealthReport, *, verbose: bool = False) -> dict[str, Any]:
     """The body of ``health/``."""
     healthy = report.healthy_workers
     return _dump(
-        HealthSchema,
+        _HealthSchema,
         {
             "status": report.status,
             "workers": {
@@ -156,7 +156,7 @@ def health_body(report: HealthReport, *, verbose: bool = False) -> dict[str, Any
 def tasks_body(running: Sequence[RunningTask], scheduled: Sequence[ScheduledTask], limit: int) -> dict[str, Any]:
     """The body of ``tasks/`` with at most ``limit`` entries in each list."""
     return _dump(
-        TasksSchema,
+        _TasksSchema,
         {"running": running[:limit], "scheduled": scheduled[:limit], "running_count": len(running)},
     )
 
@@ -168,7 +168,7 @@ def stats_body(observation: Observation) -> dict[str, Any]:
         for task in tasks:
             by_name[task.task_name][kind] += 1
     return _dump(
-        StatsSchema,
+        _StatsSchema,
         {
             "total_running": len(observation.running),
             "total_scheduled": len(observation.scheduled),
@@ -180,7 +180,7 @@ def stats_body(observation: Observation) -> dict[str, Any]:
 
 def error_body(code: str, message: str) -> dict[str, Any]:
     """The body of an error."""
-    return _dump(ErrorBodySchema, {"error": {"code": code, "message": message}})
+    return _dump(_ErrorBodySchema, {"error": {"code": code, "message": message}})
 
 
 def _details(observation: Observation) -> dict[str, Any]:

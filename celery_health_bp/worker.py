@@ -16,7 +16,7 @@ from .recorder import Recorder, recorder_of
 from .request import MonitoredRequest
 from .tasks import REQUEST
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types

@@ -31,7 +31,7 @@ from .health import CeleryHealth
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: The fastest one: an exposition repeats itself and shrinks well at any level.
 GZIP_LEVEL = 1

@@ -14,4 +14,4 @@ def _health_of_app() -> CeleryHealth:
     return CeleryHealth(lambda: app)
 
 
-health = health_command(_health_of_app, "health")
+health: click.Command = health_command(_health_of_app, "health")

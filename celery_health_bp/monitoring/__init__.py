@@ -19,7 +19,7 @@ PACKAGED_INTERVAL = "scrape_interval: 15s"
 PACKAGED_TIMEOUT = "scrape_timeout: 10s"
 PACKAGED_TARGETS = '["upstream:8000"]'
 PACKAGED_DOCS = "docs/alerts/"
-UNITS_SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
+UNITS_SECONDS: dict[str, float] = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 PACKAGED_POD_NAME = 'regex: "upstream"'
 
 

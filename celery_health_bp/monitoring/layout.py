@@ -29,7 +29,7 @@ def _variable(name: str, label: str, metric: str, key: str) -> dict[str, Any]:
     }
 
 
-VARIABLES = [
+VARIABLES: list[dict[str, Any]] = [
     {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"},
     _variable("job", "Application", "celery_health_status", "job"),
     _variable("task", "Task", f"task:{METRIC}_started:sum{{{TARGET}}}", "task_name"),

@@ -45,7 +45,7 @@ def _number(title: str, description: str, expression: str, unit: str = "short") 
     return Panel(title, description, unit, {title: expression}, stat=True)
 
 
-STATUS = {
+STATUS: dict[str, Any] = {
     "mappings": [
         {
             "type": "value",

@@ -15,7 +15,7 @@ class Command(BaseCommand):  # type: ignore[misc]  # django ships no types
     """Hands its arguments to the one command that all three are."""
 
     help = "Say whether Celery works."
-    requires_system_checks = ()
+    requires_system_checks: tuple[str, ...] = ()
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Called by ``manage.py``: options, output and exit codes are the command's own."""
