@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
-from billiard.pool import MaybeEncodingError
 from celery.exceptions import Ignore, Reject, Retry, Terminated, WorkerLostError
-from celery.utils.serialization import UnpickleableExceptionWrapper
+
+from .versions import class_name, unwrapped
 
 
 class Outcome(NamedTuple):
@@ -34,10 +33,9 @@ def outcome_of(exc: BaseException) -> Outcome:
     that is no ``Exception`` (``SystemExit``, ``KeyboardInterrupt``), and being out
     of memory, for which Celery ends the worker itself.
     """
-    if type(exc).__name__ == "ExceptionWithTraceback":  # billiard 4.0 and later wrap it so
-        exc = exc.exc  # type: ignore[attr-defined]
+    exc = unwrapped(exc)
     if isinstance(exc, Retry):
-        return Outcome("retried", _class_name(exc.exc or exc))
+        return Outcome("retried", class_name(exc.exc or exc))
     if isinstance(exc, Reject):
         return Outcome("aborted", "requeued" if exc.requeue else "rejected")
     if isinstance(exc, Ignore):
@@ -46,13 +44,4 @@ def outcome_of(exc: BaseException) -> Outcome:
         return TERMINATED
     if not isinstance(exc, Exception) or isinstance(exc, MemoryError):
         return WORKER_LOST
-    return Outcome("failed", _class_name(exc))
-
-
-def _class_name(exc: BaseException) -> str:
-    if isinstance(exc, UnpickleableExceptionWrapper):
-        return str(exc.exc_cls_name)
-    if isinstance(exc, MaybeEncodingError):  # Celery 5.2: only the repr of the unpicklable one arrives
-        quoted = re.search(r"<ExceptionInfo: (\w+)\(", str(exc.value))
-        return quoted[1] if quoted else type(exc).__name__
-    return type(exc).__name__
+    return Outcome("failed", class_name(exc))

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import celery
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker as worker_in_process
@@ -14,6 +13,7 @@ from flask import Flask
 from kombu import Queue
 
 from celery_health_bp.ledger import Counts
+from celery_health_bp.versions import DIFFERENCES
 
 from .nodes import REPLIES, ScriptedNode
 from .probes import probe
@@ -112,7 +112,7 @@ def test_a_busy_solo_worker_is_told_of(
     assert probe(app).status == 200
 
 
-@pytest.mark.skipif(celery.VERSION < (5, 7), reason="beat has no remote control before Celery 5.7")
+@pytest.mark.skipif(not DIFFERENCES["beat_remote_control"].holds, reason="beat has no remote control")
 def test_beat_is_no_worker_and_costs_no_time(
     redis: RedisServer, celery_app: Celery, app: Flask, tmp_path: Path, started: list[Process]
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,11 +12,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import celery
 import pytest
 from celery import Celery
-from celery.worker.request import Request, create_request_cls
 from flask import Flask
+
+from celery_health_bp.versions import DIFFERENCES
 
 from .exposition import JOB, Exposition
 from .processes import Web, Worker, wait_until
@@ -34,12 +33,11 @@ NO_TERMINATE = {
     "threads": "Celery cannot end a thread: terminate_job is not implemented",
     "solo": "the worker reads no command while it runs a job",
 }
-if celery.VERSION < (5, 3):
-    NO_TERMINATE["gevent"] = "Celery 5.2 cannot end a greenlet: terminate_job is not implemented"
+if not DIFFERENCES["gevent_terminate"].holds:
+    NO_TERMINATE["gevent"] = "Celery cannot end a greenlet: terminate_job is not implemented"
 NO_SOFT_LIMIT = dict.fromkeys(POOLS[1:], "Celery implements the soft limit for prefork alone")
 NO_HARD_LIMIT = dict.fromkeys(("threads", "solo"), "Celery has no time limits in this pool")
-#: A handler that raises after the job has returned makes it a failure up to Celery 5.6.
-AFTER_RETURN = {"completed": 1} if celery.VERSION >= (5, 7) else {"failed DatabaseError": 1}
+AFTER_RETURN = {"completed": 1} if DIFFERENCES["handlers_after_the_end"].holds else {"failed DatabaseError": 1}
 DEADLY = {"prefork": "ends the worker itself: a test of its own below"}
 DEADLY_IN_SOLO = {"solo": "ends the worker itself: a test of its own below"}
 
@@ -243,6 +241,8 @@ SHUTDOWNS = {
     "solo": "failed NotImplementedError",  # Celery raises it into the job: solo cannot cancel
     "gevent": "aborted cancelled",
 }
+if not DIFFERENCES["cold_shutdown_cancels"].holds:
+    SHUTDOWNS = {**dict.fromkeys(POOLS, "completed"), "prefork": "failed WorkerLostError"}
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -293,25 +293,3 @@ def test_a_process_for_each_job_loses_none(
     inner = Counter({"started": 20, "completed": 10, "failed DatabaseError": 10})
     expected = {"many": with_starts({"completed": 190}), "eager": with_starts({"completed": 10}), "eager inner": inner}
     wait_until(lambda: counted(read()) == expected, "all are counted", 90)
-
-
-def test_what_is_counted_on_is_still_in_celery() -> None:
-    """Celery's Request has the methods and attributes that ours leans on, with the same arguments."""
-    methods = {
-        "on_accepted": ["pid", "time_accepted"],
-        "on_success": ["failed__retval__runtime"],
-        "on_timeout": ["soft", "timeout"],
-        "on_failure": ["exc_info"],
-        "_announce_revoked": ["reason", "terminated", "signum", "expired"],
-        "_announce_cancelled": [],
-        "execute_using_pool": ["pool"],
-    }
-    for name, arguments in methods.items():
-        found = list(inspect.signature(getattr(Request, name)).parameters)
-        assert found[1 : 1 + len(arguments)] == arguments, name
-    for name in ("app", "task", "args", "kwargs", "eta", "request_dict"):
-        assert isinstance(getattr(Request, name), property), name
-    source = inspect.getsource(create_request_cls)
-    assert "class Request(base)" in source
-    assert "self.on_accepted" in source
-    assert "self.on_failure" in source

@@ -1,0 +1,110 @@
+"""What differs between the versions of Celery that this package works with: one table.
+
+Everything else of this package is written for all of them. Each entry is tested with
+every version that ``tox.ini`` names.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from typing import NamedTuple
+
+import celery
+from billiard.pool import MaybeEncodingError
+from celery.utils.serialization import UnpickleableExceptionWrapper
+
+logger = logging.getLogger(__name__)
+
+OLDEST_TESTED, NEWEST_TESTED = (5, 2), (5, 7)
+
+
+class Difference(NamedTuple):
+    """What Celery does from one version on, and did not do before.
+
+    Attributes:
+        since: the first version that does it.
+        what: what it does.
+        here: what that means for this package and its users.
+    """
+
+    since: tuple[int, int]
+    what: str
+    here: str
+
+    @property
+    def holds(self) -> bool:
+        """The installed Celery does it."""
+        return bool(celery.VERSION[:2] >= self.since)
+
+
+#: Name -> difference, oldest first.
+DIFFERENCES = {
+    "python_3_11": Difference(
+        (5, 3),
+        "an eager run may fail on Python 3.11: before, billiard 3 could not copy its traceback there",
+        "Celery 5.2 is supported with Python 3.10; on 3.11 it counts what workers run, but apply() itself breaks",
+    ),
+    "wrapped_exceptions": Difference(
+        (5, 3),
+        "billiard 4 hands over what a job raised inside an ExceptionWithTraceback",
+        "unwrapped() takes it out",
+    ),
+    "unpicklable_by_name": Difference(
+        (5, 3),
+        "an exception that cannot be pickled arrives with the name of its class: before, only as text",
+        "class_name() finds the name in either",
+    ),
+    "pool_implementation": Difference(
+        (5, 3),
+        "the reply to stats names the pool's class",
+        "before, pool is null in the details of health/",
+    ),
+    "gevent_terminate": Difference(
+        (5, 5),
+        "revoke(terminate=True) ends a greenlet: before, terminate_job was not implemented for gevent",
+        "before, such an attempt completes and is counted so",
+    ),
+    "cold_shutdown_cancels": Difference(
+        (5, 5),
+        "a cold shutdown cancels what runs: before, it killed the processes of prefork and waited in other pools",
+        "aborted as cancelled; before, failed with WorkerLostError in prefork, completed elsewhere",
+    ),
+    "handlers_after_the_end": Difference(
+        (5, 7),
+        "on_success and after_return that raise leave a success: before, they turned it into a failure",
+        "completed; before, failed with the handler's error",
+    ),
+    "beat_remote_control": Difference(
+        (5, 7),
+        "beat may answer a ping (beat_enable_remote_control)",
+        "it is no worker: those are known by their replies to stats and active_queues",
+    ),
+}
+
+
+def unwrapped(exc: BaseException) -> BaseException:
+    """What the job raised, without what the pool put around it (``wrapped_exceptions``)."""
+    return exc.exc if type(exc).__name__ == "ExceptionWithTraceback" else exc  # type: ignore[attr-defined]
+
+
+def class_name(exc: BaseException) -> str:
+    """The class of what the job raised, also if it could not be pickled (``unpicklable_by_name``)."""
+    if isinstance(exc, UnpickleableExceptionWrapper):
+        return str(exc.exc_cls_name)
+    if isinstance(exc, MaybeEncodingError):
+        quoted = re.search(r"<ExceptionInfo: (\w+)\(", str(exc.value))
+        return quoted[1] if quoted else type(exc).__name__
+    return type(exc).__name__
+
+
+@functools.cache
+def warn_if_untested() -> None:
+    """Log once in a process that the installed Celery is newer than all that were tested; it is used all the same."""
+    if celery.VERSION[:2] > NEWEST_TESTED:
+        logger.warning(
+            "Celery %s is newer than %d.%d, the newest that celery_health_bp was tested with: look for a newer release",
+            celery.__version__,
+            *NEWEST_TESTED,
+        )
