@@ -21,6 +21,25 @@ class Figure(NamedTuple):
         return f"{number(self.median)} ({number(self.low)} to {number(self.high)})"
 
 
+class Goal(NamedTuple):
+    """What a benchmark was to show; made by ``at_most`` and ``at_least``."""
+
+    subject: str
+    wanted: str
+    found: float
+    met: bool
+
+
+def at_most(subject: str, limit: float, found: float) -> Goal:
+    """A goal of the kind: no more than so many times, or so much."""
+    return Goal(subject, f"at most {number(limit)}", found, found <= limit)
+
+
+def at_least(subject: str, limit: float, found: float) -> Goal:
+    """A goal of the kind: no less than so many times, or so much."""
+    return Goal(subject, f"at least {number(limit)}", found, found >= limit)
+
+
 @dataclass(frozen=True)
 class Table:
     """One table of the results.
@@ -31,6 +50,7 @@ class Table:
         rows: cells; numbers are shown with three digits that count.
         notes: what to know before believing it.
         charts: file name -> what ``benchmarks.charts`` draws: ``{"x": ..., "y": ..., "lines": {label: [(x, y)]}}``.
+        goals: what its figures were to show; all goals together are the headline of ``RESULTS.md``.
     """
 
     title: str
@@ -38,6 +58,7 @@ class Table:
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = ()
     charts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    goals: Sequence[Goal] = ()
 
     def markdown(self) -> str:
         """As it stands in ``RESULTS.md``."""
