@@ -31,6 +31,7 @@ from .replies import worker_of
 from .report import UNHEALTHY, HealthReport, Observation, Queue, judge
 from .settings import Settings
 from .stores import Store, open_store
+from .versions import warn_if_untested
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -142,6 +143,7 @@ class _Process:
         self._counts = SingleFlight(self._ask_counts)
         self._last: tuple[float, Observation] | None = None
         self._pid = os.getpid()
+        warn_if_untested()
         with suppress(Exception):  # a wrong broker URL is for the check to tell
             # Importing the transport takes as long as many checks: it is no part of a deadline.
             app.connection_for_write().get_transport_cls()

@@ -41,11 +41,6 @@ class Difference(NamedTuple):
 
 #: Name -> difference, oldest first.
 DIFFERENCES = {
-    "python_3_11": Difference(
-        (5, 3),
-        "an eager run may fail on Python 3.11: before, billiard 3 could not copy its traceback there",
-        "Celery 5.2 is supported with Python 3.10; on 3.11 it counts what workers run, but apply() itself breaks",
-    ),
     "wrapped_exceptions": Difference(
         (5, 3),
         "billiard 4 hands over what a job raised inside an ExceptionWithTraceback",

@@ -15,6 +15,7 @@ from .ledger import STATS_KEY
 from .recorder import Recorder, recorder_of
 from .request import MonitoredRequest
 from .tasks import REQUEST
+from .versions import warn_if_untested
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
 
     def start(self, parent: Any) -> None:
         """Say where the counts go, begin sending, and say which tasks will not be counted."""
+        warn_if_untested()
         self._recorder.announce()
         self._recorder.start()
         for task in parent.app.tasks.values():

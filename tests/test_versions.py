@@ -1,0 +1,108 @@
+"""What differs between versions of Celery is there from the version that the table says, and a newer one is told of."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import celery
+import pytest
+from billiard.einfo import ExceptionInfo
+from celery import Celery
+from celery.concurrency.base import BasePool
+from celery.concurrency.gevent import TaskPool as GeventPool
+from flask import Flask
+
+from celery_health_bp.outcomes import Outcome, outcome_of
+from celery_health_bp.versions import DIFFERENCES, NEWEST_TESTED, OLDEST_TESTED
+
+from .probes import probe
+from .processes import ROOT, Worker
+from .servers import RedisServer
+
+#: Differences whose consequence is a row or a cell of another test.
+TESTS = {
+    "wrapped_exceptions": "test_a_wrapped_exception_is_counted_as_what_the_job_raised",
+    "unpicklable_by_name": "test_outcomes.py, row unpicklable",
+    "pool_implementation": "test_the_pool_is_named_where_the_worker_names_it",
+    "gevent_terminate": "test_a_greenlet_can_be_ended; test_outcomes.py, row terminated",
+    "cold_shutdown_cancels": "test_outcomes.py, shutdowns",
+    "handlers_after_the_end": "test_outcomes.py, rows on_success_raises and after_return_raises",
+    "beat_remote_control": "test_fleet.py, test_beat_is_no_worker_and_costs_no_time",
+}
+
+
+def test_every_difference_has_its_test() -> None:
+    """The table has no entry without a test, and no test is left of an entry that went."""
+    assert TESTS.keys() == DIFFERENCES.keys()
+
+
+def test_a_wrapped_exception_is_counted_as_what_the_job_raised() -> None:
+    """What billiard makes of an exception is wrapped or not as the table says, and counts under its own class."""
+    try:
+        raise KeyError("missing")
+    except KeyError:
+        handed_over = ExceptionInfo().exception
+    assert (type(handed_over) is not KeyError) is DIFFERENCES["wrapped_exceptions"].holds
+    assert outcome_of(handed_over) == Outcome("failed", "KeyError")
+
+
+def test_the_pool_is_named_where_the_worker_names_it(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
+) -> None:
+    """The details of a worker hold its pool's name, or null where its Celery does not tell."""
+    start_worker(redis.url, pool="solo")
+    found = probe(make_app(celery_app))
+    expected = "solo" if DIFFERENCES["pool_implementation"].holds else None
+    assert [worker["pool"] for worker in found.body["details"]["workers"]] == [expected]
+
+
+def test_a_greenlet_can_be_ended() -> None:
+    """Celery's gevent pool implements terminate_job as the table says."""
+    assert (GeventPool.terminate_job is not BasePool.terminate_job) is DIFFERENCES["gevent_terminate"].holds
+
+
+def test_the_tested_versions_are_those_of_tox() -> None:
+    """tox.ini names every minor from the oldest to the newest tested one."""
+    minors = {int(minor) for minor in re.findall(r"celery5(\d):", (ROOT / "tox.ini").read_text())}
+    assert minors == set(range(OLDEST_TESTED[1], NEWEST_TESTED[1] + 1))
+
+
+# -- a Celery that nobody has tested --
+
+NEWER = "import celery; celery.VERSION = celery.VERSION._replace(minor=99); celery.__version__ = '5.99.0'"
+WARNING = "is newer than 5.7, the newest that celery_health_bp was tested with"
+CHECKS = """
+from celery import Celery
+from celery_health_bp import CeleryHealth, Settings
+for _ in range(2):
+    health = CeleryHealth(lambda: Celery(broker="memory://"), Settings(timeout_seconds=0.1))
+    health.check()
+    health.check()
+"""
+
+
+@pytest.mark.parametrize(("before", "warnings"), [(NEWER, 1), ("", 0)], ids=["newer", "installed"])
+def test_a_newer_celery_is_told_of_once_by_the_web_part(before: str, warnings: int) -> None:
+    """However many checks a process makes, it logs one line about a newer Celery, and none about a tested one."""
+    done = subprocess.run(
+        [sys.executable, "-c", before + CHECKS], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr.count(WARNING) == warnings, done.stderr
+
+
+def test_a_newer_celery_is_told_of_once_by_a_worker(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+    """A worker with a newer Celery starts, logs one line, and runs and counts jobs all the same."""
+    worker = start_worker(redis.url, app="tests.newer_jobs:app")
+    Celery(broker=redis.url).send_task("tests.jobs.work", kwargs={"customer_id": "acme"})
+    worker.wait_for("tests.jobs.work.* succeeded")
+    worker.end()
+    assert worker.output().count(WARNING) == 1
+    assert b"acme" in b"".join(redis.client().hkeys("{celery_health}:totals"))
+
+
+def test_the_installed_celery_is_one_of_those_tested() -> None:
+    """These tests run with a version from the oldest to the newest that the package names."""
+    assert OLDEST_TESTED <= celery.VERSION[:2] <= NEWEST_TESTED
