@@ -71,6 +71,11 @@ DIFFERENCES = {
         "on_success and after_return that raise leave a success: before, they turned it into a failure",
         "completed; before, failed with the handler's error",
     ),
+    "solo_quits": Difference(
+        (5, 7),
+        "SIGQUIT ends a solo worker in the middle of a job: in 5.5 and 5.6 only the job fails, and the worker goes on",
+        "failed with NotImplementedError, from 5.5 on",
+    ),
     "beat_remote_control": Difference(
         (5, 7),
         "beat may answer a ping (beat_enable_remote_control)",

@@ -30,6 +30,7 @@ TESTS = {
     "gevent_terminate": "test_a_greenlet_can_be_ended; test_outcomes.py, row terminated",
     "cold_shutdown_cancels": "test_outcomes.py, shutdowns",
     "handlers_after_the_end": "test_outcomes.py, rows on_success_raises and after_return_raises",
+    "solo_quits": "test_outcomes.py, shutdowns",
     "beat_remote_control": "test_fleet.py, test_beat_is_no_worker_and_costs_no_time",
 }
 
