@@ -37,8 +37,10 @@ clean: ## delete what make made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(@F)]'
 	@touch $@
 
-# Peers have an environment of their own.
-.bench/installed:
-	$(PYTHON) -m venv .bench
-	.bench/bin/python -m pip install --quiet --disable-pip-version-check flower 'celery[redis]' packaging
+# Peers have environments of their own. The exporter does not run on every Python: it is left out there, and a note says so.
+.bench/installed: benchmarks/peers.txt benchmarks/exporter.txt
+	test -x .bench/bin/python || $(PYTHON) -m venv .bench
+	.bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	test -x .bench/exporter/bin/python || $(PYTHON) -m venv .bench/exporter
+	-.bench/exporter/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/exporter.txt
 	@touch $@

@@ -1,0 +1,116 @@
+"""What others run: Flower, celery-exporter and django-health-check, each started from an environment of its own.
+
+``make bench`` installs them below ``.bench``; a peer that is not there is left out, and a note says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.request import urlopen
+
+from tests.processes import ROOT, Process, celery_environ, wait_until
+from tests.servers import free_port
+
+HOME = ROOT / ".bench"
+
+
+class Server(Process):
+    """A peer that runs; ``url`` is its root, without the last slash."""
+
+    def __init__(self, command: list[str], port: int, ready: str, log: Path, environ: Mapping[str, str]) -> None:
+        super().__init__(command, log, environ)
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        try:
+            wait_until(lambda: not self.alive or self._answers(ready), f"{command[0]} answers {ready}", 40)
+            if not self.alive:
+                raise AssertionError(f"{' '.join(command)} has ended:\n{self.output()}")
+        except AssertionError:
+            self.end()
+            raise
+
+    def get(self, page: str) -> str:
+        """The body of one of its pages."""
+        with urlopen(self.url + page, timeout=60) as answer:  # noqa: S310  # the peer that we have started
+            return str(answer.read().decode())
+
+    def _answers(self, page: str) -> bool:
+        with suppress(OSError):
+            self.get(page)
+            return True
+        return False
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Something that users run today.
+
+    Arguments:
+        name: as the tables show it.
+        distribution: its name on the package index.
+        home: the environment that it is installed in.
+        arguments: (broker URL, port) -> the command, its program relative to ``home``.
+        ready: a page that answers 200 as soon as it can be used.
+        environ: what it wants in its environment.
+    """
+
+    name: str
+    distribution: str
+    home: Path
+    arguments: Callable[[str, int], list[str]]
+    ready: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str | None:
+        """The version that is installed, or ``None``."""
+        pattern = f"lib/python*/site-packages/{self.distribution.replace('-', '_')}-*.dist-info"
+        found = sorted(self.home.glob(pattern))
+        return found[-1].name.removesuffix(".dist-info").rpartition("-")[2] if found else None
+
+    def start(self, broker_url: str, folder: Path, port: int | None = None) -> Server:
+        """Start it, and wait until it answers.
+
+        Arguments:
+            folder: its output goes to a file there.
+            port: ``None``: a free one.
+        """
+        port = port or free_port()
+        program, *arguments = self.arguments(broker_url, port)
+        command = [str(self.home / program), *arguments]
+        environ = celery_environ(broker_url, self.environ)
+        return Server(command, port, self.ready, folder / f"{self.distribution}.log", environ)
+
+
+def _flower(url: str, port: int) -> list[str]:
+    return ["bin/celery", "--broker", url, "flower", "--address=127.0.0.1", f"--port={port}"]
+
+
+def _exporter(url: str, port: int) -> list[str]:
+    # The distribution has no script. Isolated (-I): nothing is imported from the current folder.
+    command = ["bin/python", "-I", "-u", "-c", "from src.cli import cli; cli()"]
+    return [*command, "--broker-url", url, "--host", "127.0.0.1", "--port", str(port)]
+
+
+def _site(url: str, port: int) -> list[str]:
+    return ["bin/gunicorn", "-b", f"127.0.0.1:{port}", "-w", "1", "benchmarks.health_check_site:application"]
+
+
+FLOWER = Peer("Flower", "flower", HOME, _flower, "/healthcheck", {"FLOWER_UNAUTHENTICATED_API": "true"})
+EXPORTER = Peer("celery-exporter", "prometheus-exporter-celery", HOME / "exporter", _exporter, "/health")
+DJANGO_HEALTH_CHECK = Peer("django-health-check", "django-health-check", HOME, _site, "/empty/")
+
+PEERS = (FLOWER, EXPORTER, DJANGO_HEALTH_CHECK)
+
+
+def installed(peers: Iterable[Peer] = PEERS) -> list[Peer]:
+    """Those that can be started here."""
+    return [peer for peer in peers if peer.version is not None]
+
+
+def missing(peers: Iterable[Peer] = PEERS) -> list[str]:
+    """A note for a table on each one that cannot."""
+    return [f"{peer.name} is not installed here and left out (make bench)." for peer in peers if peer.version is None]
