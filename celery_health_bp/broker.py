@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from kombu import Connection
+from kombu.transport import resolve_transport
 
 from .errors import BrokerUnreachable, RemoteControlOff
 
@@ -86,12 +87,15 @@ def broker_place(app: Any) -> str:
     """``transport://host:port`` of the app's broker, from the parsed URL, without credentials.
 
     Raises:
-        BrokerUnreachable: the URL cannot be parsed. An unescaped ``/``, ``#``
-            or ``?`` in a password moves its rest into other parts of the URL.
+        BrokerUnreachable: the library of its transport is not installed, or the
+            URL cannot be parsed. An unescaped ``/``, ``#`` or ``?`` in a
+            password moves its rest into other parts of the URL.
     """
     url = app.conf.broker_write_url
     url = str(url[0] if isinstance(url, list | tuple) else url or "").split(";")[0]
-    authority, _, rest = url.partition("://")[2].partition("/")
+    name, _, location = url.partition("://")
+    scheme = name.partition("+")[0]
+    authority, _, rest = location.partition("/")
     if "@" in rest or re.search(r"[#?].*@", authority):
         raise _malformed()
     try:
@@ -99,8 +103,8 @@ def broker_place(app: Any) -> str:
         transport = connection.transport_cls if isinstance(connection.transport_cls, str) else "broker"
         host, port = connection.hostname, connection.port
     except Exception as exc:  # whatever kombu raises here may quote the URL
-        raise _malformed() from exc
-    with suppress(Exception):  # the transport's own library may be missing: then no port is known
+        raise (_malformed() if _is_importable(scheme) else _not_installed(scheme)) from exc
+    with suppress(Exception):  # a transport of the user's own may have none
         port = port or connection.get_transport_cls().default_port
     if "://" in str(host or ""):  # a Unix socket: host is the whole rest of the URL
         return f"{transport}:// on a Unix socket"
@@ -206,6 +210,21 @@ def _malformed() -> BrokerUnreachable:
         "The broker URL cannot be parsed",
         "Check broker_url: characters such as / # ? @ in a password must be percent-encoded",
     )
+
+
+def _is_importable(scheme: str) -> bool:
+    try:
+        resolve_transport(scheme)
+    except KeyError:  # no transport has this name
+        return True
+    except Exception:  # kombu's redis raises an AttributeError where redis-py is missing
+        return False
+    return True
+
+
+def _not_installed(scheme: str) -> BrokerUnreachable:
+    extra = "celery-health-bp[redis]" if scheme in ("redis", "rediss", "sentinel") else f"kombu[{scheme}]"
+    return BrokerUnreachable(f"The library for {scheme}:// brokers is not installed", f"pip install '{extra}'")
 
 
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}

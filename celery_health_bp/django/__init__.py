@@ -9,8 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from celery import current_app
-from django.conf import settings as django_settings
 from kombu.utils.imports import symbol_by_name
+
+try:
+    from django.conf import settings as django_settings
+except ModuleNotFoundError as exc:
+    raise ModuleNotFoundError("Django is not installed: pip install 'celery-health-bp[django]'", name="django") from exc
 
 from ..errors import ConfigurationError
 from ..health import CeleryHealth
