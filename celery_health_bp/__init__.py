@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .tasks import MonitoredTask, monitor_task
     from .wsgi import MetricsMiddleware, create_api_app, create_metrics_app, mount
 
+    __version__: str
+
 __all__ = [
     "CeleryHealth",
     "MetricsMiddleware",
@@ -39,6 +41,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use: a worker needs neither Flask nor marshmallow."""
+    if name == "__version__":  # that of the installed distribution: it stands in setup.cfg alone
+        from importlib.metadata import version
+
+        return version("celery-health-bp")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

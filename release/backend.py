@@ -1,0 +1,56 @@
+"""setuptools' build backend, with an sdist that is the same byte for byte whenever it is built.
+
+setuptools' wheel honours ``SOURCE_DATE_EPOCH``; its sdist holds the time of the
+build, and the owner and the permissions of the checkout.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from setuptools import build_meta
+from setuptools.build_meta import (
+    build_editable,
+    build_wheel,
+    get_requires_for_build_editable,
+    get_requires_for_build_sdist,
+    get_requires_for_build_wheel,
+    prepare_metadata_for_build_editable,
+    prepare_metadata_for_build_wheel,
+)
+
+__all__ = [
+    "build_editable",
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+]
+
+
+def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
+    """Build the sdist; with ``SOURCE_DATE_EPOCH`` every time in it is that one."""
+    name: str = build_meta.build_sdist(sdist_directory, config_settings)
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        _normalise(Path(sdist_directory, name), int(os.environ["SOURCE_DATE_EPOCH"]))
+    return name
+
+
+def _normalise(archive: Path, epoch: int) -> None:
+    """Write the files again: sorted, nobody's, with one time and one of two modes."""
+    content = io.BytesIO()
+    with tarfile.open(archive) as old, tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as new:
+        for member in sorted((member for member in old if member.isfile()), key=lambda member: member.name):
+            entry = tarfile.TarInfo(member.name)
+            entry.size, entry.mtime = member.size, epoch
+            entry.mode = 0o755 if member.mode & 0o100 else 0o644
+            new.addfile(entry, old.extractfile(member))
+    archive.write_bytes(gzip.compress(content.getvalue(), mtime=epoch))
