@@ -14,10 +14,12 @@ demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000
 test: .venv/test ## all tests
 	$(BIN)/pytest
 
-lint: .venv/test ## ruff, mypy, import-linter
+lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/interrogate --quiet celery_health_bp
 	$(BIN)/lint-imports
 
 matrix: .venv/test ## the tests on every Python that is installed
@@ -31,7 +33,7 @@ clean: ## delete what make made
 	rm -rf .venv .bench .tox build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # One stamp file per extra: install again when the requirements have changed.
-.venv/demo .venv/test: setup.cfg pyproject.toml
+.venv/demo .venv/test .venv/lint: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(@F)]'
