@@ -1,171 +1,187 @@
-"""How long ``health/`` takes, beside Celery's own calls: ``python -m benchmarks.health [--quick]``.
+"""How long ``health/`` takes, beside what users ask today: ``python -m benchmarks.health [--quick]`` (POSIX).
 
-Everything that is compared runs interleaved, on one machine, with a Redis and
-workers of its own. Ratios hold elsewhere; milliseconds do not. The nodes of the
-crowd are one process that answers under many names: it costs about as much as
-the asking side, so the figures are upper bounds.
+Three real workers that run no jobs, one Redis; everything interleaved, on one machine.
 """
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import statistics
+import json
+import sys
 import tempfile
-import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from subprocess import DEVNULL, run
 from typing import Any
-from urllib.request import urlopen
 
 from celery import Celery
 from flask import Flask
-from kombu import Consumer, Producer, Queue
 
 from celery_health_bp import CeleryHealth, Settings, create_blueprint
-from celery_health_bp.fleet import COMMANDS
-from tests.nodes import REPLIES
-from tests.processes import ROOT, Process, Worker, celery_environ, wait_until
-from tests.servers import RedisServer, free_port
+from tests.processes import ROOT, Web, Worker, celery_environ, wait_until
+
+from .measure import Figure, Table, at_least, compared, figure, interleaved, main
+from .peers import DJANGO_HEALTH_CHECK, FLOWER, fetch, installed, missing
+from .stage import getter, redis_server
 
 HEALTH = "/api/celery/health/"
-#: ``make bench`` installs Flower there; without it the comparison leaves it out.
-FLOWER = ROOT / ".bench" / "bin" / "celery"
+WORKERS = ("worker0", "worker1", "worker2")
+#: The page of a peer that asks the workers.
+PAGES = {FLOWER: "/api/workers?refresh=1", DJANGO_HEALTH_CHECK: "/ping/"}
+
+COLD, FIRST, OVER_HTTP = "GET health/, cold", "GET health/, first of a process", "GET health/, cold, over HTTP"
+THREE = "inspect: ping + active + scheduled"
+WARM, EMPTY = "GET health/, warm", "GET of a view that returns an empty text"
+COMMAND = "celery -A app health"
+
+IN_PROCESS_NOTES = (
+    "Cold: no cache; all workers are asked for all that health/, tasks/ and stats/ show, and the queues are measured.",
+    "First: it connects, and does not know yet how many will answer.",
+    "Celery's calls with their defaults: they wait for their timeout of 1 s, whoever has answered.",
+)
+HTTP_NOTES = (
+    "Each behind its own server on the same machine.",
+    "Flower and django-health-check wait for timeouts too.",
+)
+WARM_NOTES = ("Both views of one Flask application, called without a server: with one the difference is smaller.",)
+COMMAND_NOTES = (
+    "CPU: user and system time of the process. Nearly all of it is importing Celery: a probe over HTTP has none of it.",
+)
 
 
-def timed(subjects: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each subject, interleaved."""
-    seconds: dict[str, list[float]] = {name: [] for name in subjects}
-    for _ in range(rounds):
-        for name, subject in subjects.items():
-            began = time.perf_counter()
-            subject()
-            seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(found) * 1000 for name, found in seconds.items()}
+class Stage:
+    """Three workers on a Redis, and what asks them."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.url = stack.enter_context(redis_server()).url
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        started = [Worker(self.url, self._folder, name=name, concurrency=1, ready=False) for name in WORKERS]
+        for worker in started:
+            stack.callback(worker.end)
+        for worker in started:
+            worker.wait_for(r"@testhost ready\.")
+        self._app = Celery("upstream", broker=self.url)
+
+    def site(self, cache_seconds: float) -> Flask:
+        """An application with the blueprint, which knows all workers, and an empty view."""
+        health = CeleryHealth(lambda: self._app, Settings(cache_seconds=cache_seconds))
+        self._stack.callback(health.close)
+        wait_until(lambda: len(health.check().active_workers) == len(WORKERS), "all workers are known")
+        flask = Flask("site")
+        flask.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
+        flask.add_url_rule("/empty", view_func=lambda: "")
+        return flask
+
+    def first(self) -> None:
+        """A check by an object that has asked nobody before."""
+        health = CeleryHealth(lambda: self._app, Settings(cache_seconds=0))
+        health.check()
+        health.close()
+
+    def in_process(self) -> dict[str, Callable[[], Any]]:
+        """Ours, and Celery's own calls."""
+        inspect = self._app.control.inspect()
+        return {
+            COLD: getter(self.site(0), HEALTH),
+            FIRST: self.first,
+            "inspect: ping": inspect.ping,
+            THREE: lambda: (inspect.ping(), inspect.active(), inspect.scheduled()),
+        }
+
+    def over_http(self) -> dict[str, Callable[[], Any]]:
+        """Ours under gunicorn, and the peers that are installed."""
+        web = Web(self.url, self._folder, environ={"CELERY_HEALTH_CACHE_SECONDS": "0"})
+        self._stack.callback(web.end)
+        url = web.url + HEALTH
+        wait_until(lambda: json.loads(fetch(url))["workers"]["worker_count"] == len(WORKERS), "all workers are known")
+        subjects: dict[str, Callable[[], Any]] = {OVER_HTTP: lambda: fetch(url)}
+        for peer in installed(PAGES):
+            server = peer.start(self.url, self._folder)
+            self._stack.callback(server.end)
+            subjects[f"{peer.name} {peer.version}: {PAGES[peer]}"] = lambda s=server, page=PAGES[peer]: s.get(page)
+        return subjects
+
+    def commands(self) -> dict[str, list[str]]:
+        """What an exec probe of Kubernetes or docker runs."""
+        celery = [sys.executable, "-m", "celery", "-A", "tests.jobs:app"]
+        flask = [sys.executable, "-m", "flask", "--app", "tests.web"]
+        return {
+            COMMAND: [*celery, "health"],
+            "flask --app web celery-health": [*flask, "celery-health"],
+            "celery -A app inspect ping": [*celery, "inspect", "ping"],
+            "celery -A app inspect ping -d NODE": [*celery, "inspect", "ping", "-d", f"{WORKERS[0]}@testhost"],
+        }
 
 
-def web(app: Celery, **settings: Any) -> Any:
-    """A test client of an application with the blueprint and an empty view."""
-    flask = Flask("web")
-    flask.register_blueprint(
-        create_blueprint(CeleryHealth(lambda: app, Settings(**settings))), url_prefix="/api/celery"
-    )
-    flask.add_url_rule("/empty", view_func=lambda: "")
-    return flask.test_client()
+class Commands:
+    """Runs commands one after the other, and notes their CPU time."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._environ = celery_environ(broker_url)
+        self.cpu: dict[str, list[float]] = {}
+
+    def run(self, name: str, command: list[str]) -> None:
+        """Run one to its end; what it says is dropped.
+
+        Raises:
+            CalledProcessError: it failed.
+        """
+        before = _cpu_ms()
+        run(command, env=self._environ, cwd=ROOT, stdin=DEVNULL, capture_output=True, check=True)  # noqa: S603
+        self.cpu.setdefault(name, []).append(_cpu_ms() - before)
 
 
-def workers(redis: RedisServer, folder: Path, stack: ExitStack, quick: bool) -> None:
-    """Cold and warm with three real workers, beside stock inspect and an empty view."""
-    for number in range(3):
-        stack.callback(Worker(redis.url, folder, name=f"worker{number}", concurrency=1).end)
-    app = Celery("upstream", broker=redis.url)
-    cold, warm, inspect = web(app, cache_seconds=0), web(app, cache_seconds=3600), app.control.inspect()
-    wait_until(lambda: cold.get(HEALTH).json["workers"].get("worker_count") == 3, "all workers are known")
-    warm.get(HEALTH)
-    subjects: dict[str, Callable[[], Any]] = {
-        "cold": lambda: cold.get(HEALTH),
-        "stock ping": inspect.ping,
-        "stock ping + active + scheduled": lambda: (inspect.ping(), inspect.active(), inspect.scheduled()),
-    }
-    if FLOWER.exists():
-        subjects["Flower /api/workers?refresh=1"] = flower(redis, folder, stack)
-    slow = timed(subjects, 2 if quick else 10)
-    slow["cold"] = timed({"cold": lambda: cold.get(HEALTH)}, 20 if quick else 300)["cold"]
-    show("three workers", slow, "cold")
-    show("warm", timed({"warm": lambda: warm.get(HEALTH), "empty view": lambda: warm.get("/empty")}, 1000), "warm")
+def _cpu_ms() -> float:
+    """User and system time of all child processes that have ended."""
+    usage = getrusage(RUSAGE_CHILDREN)
+    return (usage.ru_utime + usage.ru_stime) * 1000
 
 
-def flower(redis: RedisServer, folder: Path, stack: ExitStack) -> Callable[[], Any]:
-    """A refresh of Flower, from a virtual environment of its own."""
-    port = free_port()
-    command = [str(FLOWER), "--broker", redis.url, "flower", "--address=127.0.0.1", f"--port={port}"]
-    environ = {**celery_environ(redis.url), "FLOWER_UNAUTHENTICATED_API": "true"}
-    process = Process(command, folder / "flower.log", environ)
-    stack.callback(process.end)
-    process.wait_for("Connected to")
-    url = f"http://127.0.0.1:{port}/api/workers?refresh=1"
-    return lambda: urlopen(url, timeout=30).read()
-
-
-def crowd(url: str, size: int) -> None:
-    """Answer as so many nodes, until the process is ended."""
-    app = Celery(broker=url)
-    mailbox = app.control.mailbox
-    with app.connection_for_read() as connection:
-        channel = connection.default_channel
-
-        def answer(body: dict[str, Any], message: Any) -> None:
-            for number in range(size if body["method"] in REPLIES else 0):
-                reply = {f"node{number}@crowd": REPLIES[body["method"]]}
-                mailbox._publish_reply(reply, **body["reply_to"], ticket=body["ticket"], channel=channel)
-
-        with Consumer(channel, [mailbox.get_queue("crowd")], no_ack=True, callbacks=[answer]):
-            while True:
-                with suppress(TimeoutError):
-                    connection.drain_events(timeout=1)
-
-
-def bare_drain(app: Celery, size: int) -> Callable[[], None]:
-    """The same questions and replies with kombu alone: the least that can be done."""
-    mailbox, seen = app.control.mailbox, [0]
-    connection = app.connection_for_write()
-    channel = connection.default_channel
-    queue = Queue("bare", exchange=mailbox.reply_exchange, routing_key="bare", durable=False, auto_delete=True)
-
-    def count(body: Any, message: Any) -> None:
-        seen[0] += 1
-
-    Consumer(channel, [queue], no_ack=True, callbacks=[count]).consume()
-    producer = Producer(channel, auto_declare=False)
-
-    def ask() -> None:
-        seen[0] = 0
-        for command in COMMANDS:
-            reply_to = {"exchange": mailbox.reply_exchange.name, "routing_key": "bare"}
-            body = {"method": command, "arguments": {}, "ticket": command, "reply_to": reply_to}
-            producer.publish(body, exchange=mailbox.exchange.name, declare=[mailbox.exchange])
-        while seen[0] < size * len(COMMANDS):
-            connection.drain_events(timeout=10)
-
-    return ask
-
-
-def crowds(redis: RedisServer, quick: bool) -> None:
-    """50 and 200 nodes, beside a bare drain of the same replies."""
-    for size in (50, 200):
-        process = multiprocessing.get_context("spawn").Process(target=crowd, args=(redis.url, size), daemon=True)
-        process.start()
-        try:
-            app = Celery("upstream", broker=redis.url)
-            client = web(app, cache_seconds=0, timeout_seconds=20)
-            wait_until(lambda c=client, n=size: c.get(HEALTH).json["workers"].get("worker_count") == n, "all known", 60)
-            subjects = {"health/": lambda c=client: c.get(HEALTH), "bare drain": bare_drain(app, size)}
-            show(f"{size} nodes", timed(subjects, 3 if quick else 20), "health/")
-        finally:
-            process.terminate()
-            process.join()
-
-
-def show(title: str, found: dict[str, float], subject: str) -> None:
-    """One line per measured subject, as a ratio to ours."""
-    print(f"\n{title}")
-    for name, milliseconds in found.items():
-        print(f"  {name:34} {milliseconds:9.2f} ms   x {milliseconds / found[subject]:.2f}")
-
-
-def main() -> None:
-    """Run all of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: does it run, not how fast")
-    quick = parser.parse_args().quick
+def measure(quick: bool) -> list[Table]:
+    """Asking in process, over HTTP and by command; and being asked again within ``cache_seconds``."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        redis = RedisServer(folder)
-        stack.callback(redis.stop)
-        crowds(redis, quick)
-        workers(redis, folder, stack, quick)
+        stage = Stage(stack)
+        in_process, over_http = stage.in_process(), stage.over_http()
+        slow = interleaved({**in_process, **over_http}, 1 if quick else 15)
+        return [
+            in_process_table({name: slow[name] for name in in_process}),
+            compared(
+                "Health of three workers over HTTP",
+                {name: slow[name] for name in over_http},
+                OVER_HTTP,
+                notes=[*HTTP_NOTES, *missing(PAGES)],
+            ),
+            warm_table(stage.site(3600), 20 if quick else 5000),
+            command_table(stage, 1 if quick else 7),
+        ]
+
+
+def in_process_table(figures: Mapping[str, Figure]) -> Table:
+    """Ours beside Celery's own calls."""
+    goal = at_least("health/, cold: times faster than " + THREE, 200, figures[THREE].median / figures[COLD].median)
+    return compared("Health of three workers, in process", figures, COLD, notes=IN_PROCESS_NOTES, goals=[goal])
+
+
+def warm_table(site: Flask, rounds: int) -> Table:
+    """A cached answer beside a view that does nothing."""
+    figures = interleaved({WARM: getter(site, HEALTH), EMPTY: getter(site, "/empty")}, rounds)
+    goal = at_least(
+        "health/, warm: part of the rate of an empty view", 0.7, figures[EMPTY].median / figures[WARM].median
+    )
+    return compared("Health within cache_seconds", figures, WARM, notes=WARM_NOTES, goals=[goal])
+
+
+def command_table(stage: Stage, rounds: int) -> Table:
+    """Wall and CPU time of exec probes."""
+    commands = Commands(stage.url)
+    subjects = {name: lambda n=name, c=command: commands.run(n, c) for name, command in stage.commands().items()}
+    wall = interleaved(subjects, rounds)
+    rows = [(name, wall[name], figure(commands.cpu[name])) for name in subjects]
+    heads = ("", "wall ms: median (quartiles)", "CPU ms: median (quartiles)")
+    return Table("Health by command, as an exec probe", heads, rows, COMMAND_NOTES)
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)

@@ -101,12 +101,17 @@ def interleaved(subjects: Mapping[str, Callable[[], Any]], rounds: int) -> dict[
 
 
 def compared(
-    title: str, figures: Mapping[str, Figure], ours: str, unit: str = "ms", notes: Sequence[str] = ()
+    title: str,
+    figures: Mapping[str, Figure],
+    ours: str,
+    unit: str = "ms",
+    notes: Sequence[str] = (),
+    goals: Sequence[Goal] = (),
 ) -> Table:
     """A table with one row a subject, and how many times ours it takes."""
     base = figures[ours].median
     rows = [(name, found, found.median / base) for name, found in figures.items()]
-    return Table(title, ("", f"{unit}: median (quartiles)", "times ours"), rows, notes)
+    return Table(title, ("", f"{unit}: median (quartiles)", "times ours"), rows, notes, goals=goals)
 
 
 def main(benchmark: Benchmark, description: str | None) -> None:

@@ -17,6 +17,12 @@ from tests.servers import free_port
 HOME = ROOT / ".bench"
 
 
+def fetch(url: str) -> str:
+    """The body of a page of a server that a benchmark has started."""
+    with urlopen(url, timeout=60) as answer:  # noqa: S310  # http alone
+        return str(answer.read().decode())
+
+
 class Server(Process):
     """A peer that runs; ``url`` is its root, without the last slash."""
 
@@ -34,8 +40,7 @@ class Server(Process):
 
     def get(self, page: str) -> str:
         """The body of one of its pages."""
-        with urlopen(self.url + page, timeout=60) as answer:  # noqa: S310  # the peer that we have started
-            return str(answer.read().decode())
+        return fetch(self.url + page)
 
     def _answers(self, page: str) -> bool:
         with suppress(OSError):
@@ -62,7 +67,7 @@ class Peer:
     home: Path
     arguments: Callable[[str, int], list[str]]
     ready: str
-    environ: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def version(self) -> str | None:
