@@ -1,0 +1,99 @@
+"""Many nodes in one process, and the least that can be done with their replies."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.synchronize import Event
+from typing import Any
+from uuid import uuid4
+
+from celery import Celery
+from kombu import Connection, Consumer, Producer, Queue
+
+from celery_health_bp.fleet import COMMANDS
+from tests.nodes import REPLIES
+
+#: Stands for the ticket in replies that are written beforehand.
+TICKET = "TICKET"
+
+
+@contextmanager
+def crowd(url: str, size: int) -> Iterator[None]:
+    """So many nodes answer on this Redis."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=answer_as, args=(url, size, ready), daemon=True)
+    process.start()
+    try:
+        if not ready.wait(60):
+            raise RuntimeError(f"{size} nodes did not start")
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def answer_as(url: str, size: int, ready: Event) -> None:
+    """Answer under so many names, until the process is ended.
+
+    The nodes of a real fleet write their replies at the same time, each on its
+    own machine. To be as fast as that, this process has kombu write all replies
+    beforehand, and puts only the ticket into them when it is asked.
+    """
+    app = Celery(broker=url)
+    mailbox = app.control.mailbox
+    with app.connection_for_read() as connection:
+        channel = connection.default_channel
+        written = {command: _written(mailbox, channel, command, size) for command in REPLIES}
+
+        def answer(body: dict[str, Any], message: Any) -> None:
+            texts = [text.replace(TICKET, body["ticket"]) for text in written.get(body["method"], ())]
+            if texts:
+                channel.client.lpush(body["reply_to"]["routing_key"], *texts)
+
+        with Consumer(channel, [mailbox.get_queue("crowd")], no_ack=True, callbacks=[answer]):
+            ready.set()
+            while True:
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=1)
+
+
+def _written(mailbox: Any, channel: Any, command: str, size: int) -> list[str]:
+    """The messages that kombu makes of all nodes' replies to a command."""
+    name = f"written.{command}"
+    queue = Queue(name, exchange=mailbox.reply_exchange, routing_key=name, durable=False, auto_delete=True)(channel)
+    queue.declare()
+    for number in range(size):
+        reply = {f"node{number}@crowd": REPLIES[command]}
+        mailbox._publish_reply(reply, mailbox.reply_exchange.name, name, TICKET, channel=channel)
+    texts = [channel.client.rpop(name).decode() for _ in range(size)]
+    queue.delete()
+    return texts
+
+
+def bare_drain(app: Celery, connection: Connection, size: int) -> Callable[[], None]:
+    """The same questions and replies with kombu alone: the least that can be done."""
+    mailbox, seen = app.control.mailbox, [0]
+    channel = connection.default_channel
+    exchange = mailbox.reply_exchange
+    name = f"{uuid4()}.{exchange.name}"
+    queue = Queue(name, exchange=exchange, routing_key=name, durable=False, auto_delete=True)
+
+    def count(body: Any, message: Any) -> None:
+        seen[0] += 1
+
+    Consumer(channel, [queue], no_ack=True, callbacks=[count]).consume()
+    producer = Producer(channel, auto_declare=False)
+
+    def ask() -> None:
+        seen[0] = 0
+        for command in COMMANDS:
+            reply_to = {"exchange": exchange.name, "routing_key": name}
+            body = {"method": command, "arguments": {}, "ticket": command, "reply_to": reply_to}
+            producer.publish(body, exchange=mailbox.exchange.name, declare=[mailbox.exchange])
+        while seen[0] < size * len(COMMANDS):
+            connection.drain_events(timeout=10)
+
+    return ask
