@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint matrix bench clean
+.PHONY: help demo test lint docs matrix bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter
 	$(BIN)/pyright
 	$(BIN)/interrogate --quiet celery_health_bp
 	$(BIN)/lint-imports
+
+docs: .venv/test ## docs/api.md, from the docstrings
+	$(BIN)/python docs/api.py
 
 matrix: .venv/test ## the tests on every Python that is installed
 	$(BIN)/tox

@@ -114,7 +114,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class HealthReport:
-    """The verdict: ``status`` is one of ``STATUSES``; ``error`` says why it is unhealthy."""
+    """The verdict: ``status`` is healthy, degraded or unhealthy; ``error`` says why it is unhealthy."""
 
     status: str
     active_workers: tuple[str, ...]

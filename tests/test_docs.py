@@ -76,6 +76,8 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
         assert (DOCS / page).read_text().count("```") == 2 * len(blocks(page)), page
         if page in ALERT_PAGES:
             assert languages <= {"console", "promql"}, page
+        elif page == "api.md":  # signatures: tests/test_api_page.py
+            assert languages == {"python"}
         elif page in followed:
             assert languages <= {"python", "console", "promql", "yaml"}, page
         else:

@@ -72,7 +72,13 @@ def health_command(find_health: Callable[[], CeleryHealth], name: str) -> click.
             metavar="SECONDS",
             help="Deadline of a check; the setting timeout_seconds if not given.",
         ),
-        click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option(
+            "--format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="Text, or the body of health/.",
+        ),
         click.option("--verbose", is_flag=True, help="Add workers, queues, running and scheduled tasks."),
     ):
         command = option(command)
