@@ -9,10 +9,12 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-
-from redis import Redis
+from typing import TYPE_CHECKING
 
 from .processes import Process, wait_until
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 
 def free_port() -> int:
@@ -71,6 +73,8 @@ class RedisServer:
 
     def client(self) -> Redis:
         """A client of database 0."""
+        from redis import Redis  # not above: one environment of tox has none
+
         return Redis(port=self.port)
 
     def freeze(self) -> None:
