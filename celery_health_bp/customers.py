@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from numbers import Number
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,6 @@ from .settings import CustomerResolver, Settings
 logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 64
-_LABELS = (str, Number, UUID)
 _ABSENT = inspect.Parameter.empty
 
 
@@ -25,12 +24,18 @@ def label_value(value: Any) -> str:
     Strings, numbers and UUIDs only, at most 64 characters; anything else, and
     an empty string, is ``unknown``. NUL and lone surrogates become ``?``.
     """
-    if isinstance(value, bool) or not isinstance(value, _LABELS):
+    if type(value) is str:  # nearly always
+        return _cleaned(value[:MAX_CHARACTERS])
+    if isinstance(value, bool) or not isinstance(value, str | Number | UUID):
         return UNKNOWN
     try:
-        text = str(value)[:MAX_CHARACTERS]
+        return _cleaned(str(value)[:MAX_CHARACTERS])
     except Exception:  # a __str__ of the user's, or an integer beyond sys.get_int_max_str_digits()
         return UNKNOWN
+
+
+@lru_cache(maxsize=1024)
+def _cleaned(text: str) -> str:
     return text.replace("\0", "?").encode("utf-8", "replace").decode() or UNKNOWN
 
 
@@ -56,9 +61,9 @@ class CustomerFinder:
         if self._argument is None:
             return ""
         value = self._default
-        if isinstance(kwargs, Mapping) and self._argument in kwargs:
+        if isinstance(kwargs, dict) and self._argument in kwargs:
             value = kwargs[self._argument]
-        elif self._position is not None and isinstance(args, Sequence) and len(args) > self._position:
+        elif self._position is not None and isinstance(args, list | tuple) and len(args) > self._position:
             value = args[self._position]
         return label_value(value)
 

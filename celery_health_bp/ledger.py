@@ -7,7 +7,7 @@ task and customer: ``started = completed + failed + retried + aborted``.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
@@ -23,6 +23,9 @@ COUNTERS: dict[str, str | None] = {
     "discarded": "reason",
 }
 HISTOGRAMS = ("duration", "queue_wait")
+
+#: So many events wait at most to be summed up; an attempt is two of them, and two observations at most.
+MAX_EVENTS = 1000
 
 #: Key that a worker with this package adds to its ``stats`` reply.
 STATS_KEY = "celery_health"
@@ -95,6 +98,9 @@ class Counts:
 class Ledger:
     """Counts of one process; every method may be called from any thread.
 
+    Counting an event only puts it down: a worker between two jobs has cold
+    caches, and summing up many events at once takes a fraction of the time.
+
     Arguments:
         bounds: upper bounds of the histograms in seconds, rising.
         max_customers: most customers per task that are held at once; every
@@ -104,6 +110,8 @@ class Ledger:
     def __init__(self, bounds: Sequence[float], max_customers: int) -> None:
         self._bounds = bounds
         self._max_customers = max_customers
+        self._events: deque[Series] = deque()
+        self._observations: deque[tuple[str, str, float]] = deque()
         self._counts = Counts()
         self._customers: dict[str, set[str]] = {}
         # Celery counts from signal handlers too, which may interrupt the holder of this lock.
@@ -111,17 +119,13 @@ class Ledger:
 
     def count(self, kind: str, task_name: str, customer_id: str, detail: str = "") -> None:
         """Add one to a counter; ``kind`` is a key of ``COUNTERS``."""
-        with self._lock:
-            customer_id = self._capped(task_name, customer_id)
-            self._counts.counters[Series(kind, task_name, detail, customer_id)] += 1
+        self._events.append(Series(kind, task_name, detail, customer_id))
+        if len(self._events) >= MAX_EVENTS:
+            self._sum_up()
 
     def observe(self, histogram: str, task_name: str, seconds: float) -> None:
         """Add one observation in seconds to a histogram of ``HISTOGRAMS``."""
-        with self._lock:
-            found = self._counts.histograms.get((histogram, task_name))
-            if found is None:
-                found = self._counts.histograms[histogram, task_name] = Histogram()
-            found.observe(seconds, self._bounds)
+        self._observations.append((histogram, task_name, seconds))
 
     def internal_error(self) -> None:
         """Count an exception of our own code."""
@@ -131,24 +135,38 @@ class Ledger:
     def take(self) -> Counts:
         """All counts since the last ``take``; they are the caller's from now on."""
         with self._lock:
+            self._sum_up()
             taken, self._counts, self._customers = self._counts, Counts(), {}
         return taken
 
     def copy(self) -> Counts:
         """All counts since the last ``take``, which stay here as well."""
         with self._lock:
+            self._sum_up()
             histograms = {
                 key: Histogram(Counter(found.buckets), found.sum_seconds)
                 for key, found in self._counts.histograms.items()
             }
             return Counts(Counter(self._counts.counters), histograms, self._counts.internal_errors)
 
-    def _capped(self, task_name: str, customer_id: str) -> str:
-        if customer_id in UNCAPPED:
-            return customer_id
-        known = self._customers.setdefault(task_name, set())
-        if customer_id not in known:
+    def _sum_up(self) -> None:
+        with self._lock:
+            while self._events:
+                event = self._events.popleft()
+                self._counts.counters[self._capped(event)] += 1
+            while self._observations:
+                histogram, task_name, seconds = self._observations.popleft()
+                found = self._counts.histograms.get((histogram, task_name))
+                if found is None:
+                    found = self._counts.histograms[histogram, task_name] = Histogram()
+                found.observe(seconds, self._bounds)
+
+    def _capped(self, series: Series) -> Series:
+        if series.customer_id in UNCAPPED:
+            return series
+        known = self._customers.setdefault(series.task_name, set())
+        if series.customer_id not in known:
             if len(known) >= self._max_customers:
-                return OTHER
-            known.add(customer_id)
-        return customer_id
+                return series._replace(customer_id=OTHER)
+            known.add(series.customer_id)
+        return series

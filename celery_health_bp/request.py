@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
+from billiard.pool import ApplyResult
 from celery.worker.request import Request
 
 from .outcomes import (
@@ -68,7 +69,8 @@ def _watching(execute_using_pool: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException as exc:
             self._count_escape(exc)
             raise
-        self._watch(result)
+        if not isinstance(result, ApplyResult):  # prefork's reports every end
+            self._watch(result)
         return result
 
     return watched
@@ -183,6 +185,7 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         if recorder is None:
             recorder = recorder_of(self.app)
             self._customer = recorder.customer(self.task, self.args, self.kwargs)
+            recorder.start()
             self._recorder = recorder
-        recorder.count(outcome.kind, self.task, self._customer, outcome.detail)
+        recorder.ledger.count(outcome.kind, self.task.name, self._customer, outcome.detail)
         return recorder
