@@ -15,7 +15,7 @@ import celery
 from billiard.pool import MaybeEncodingError
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 OLDEST_TESTED, NEWEST_TESTED = (5, 2), (5, 7)
 
@@ -40,7 +40,7 @@ class Difference(NamedTuple):
 
 
 #: Name -> difference, oldest first.
-DIFFERENCES = {
+DIFFERENCES: dict[str, Difference] = {
     "wrapped_exceptions": Difference(
         (5, 3),
         "billiard 4 hands over what a job raised inside an ExceptionWithTraceback",

@@ -83,7 +83,7 @@ def signature(found: Any, prefix: str) -> str:
         return f"{prefix}{found.name}: {found.annotation}"
     shown = list(_parameters(found))
     if found.is_class and ("dataclass" in found.labels or not shown):
-        bases = f"({', '.join(str(base) for base in found.bases)})" if found.bases else ""
+        bases = f"({', '.join(str(base).lstrip('_') for base in found.bases)})" if found.bases else ""
         return "\n    ".join([f"class {found.name}{bases}:", *(shown or ["..."])])
     end = f" -> {found.returns}" if found.is_function else ""
     line = f"{prefix}{found.name}({', '.join(shown)}){end}"

@@ -13,8 +13,8 @@ from kombu.utils.imports import symbol_by_name
 
 try:
     from django.conf import settings as django_settings
-except ModuleNotFoundError as exc:
-    raise ModuleNotFoundError("Django is not installed: pip install 'celery-health-bp[django]'", name="django") from exc
+except ModuleNotFoundError as _no_django:
+    raise ModuleNotFoundError("Django is not installed: pip install 'celery-health-bp[django]'") from _no_django
 
 from ..errors import ConfigurationError
 from ..health import CeleryHealth
