@@ -11,6 +11,7 @@ import atexit
 import logging
 import os
 import socket
+from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import Any
 from uuid import uuid4
@@ -145,11 +146,14 @@ class Recorder:
         with self._start_lock:
             if self._thread is None:
                 self._stopping = Event()
-                self._thread = Thread(target=self._run, args=(self._stopping,), name="celery-health-flush", daemon=True)
-                self._thread.start()
-                # A pool process ends without atexit; after a run in it that had no Request it has counts.
+                thread = Thread(target=self._run, args=(self._stopping,), name="celery-health-flush", daemon=True)
+                atexit.unregister(self.stop)
                 atexit.register(self.stop)
+                # A pool process ends without atexit; after a run in it that had no Request it has counts.
                 signals.worker_process_shutdown.connect(self.stop, weak=False, dispatch_uid=self._writer)
+                with suppress(RuntimeError):  # Python 3.12 ends and starts no thread any more: atexit sends the rest
+                    thread.start()
+                    self._thread = thread
 
     def stop(self, **_: Any) -> None:
         """End the thread, and send what is left; does nothing in a child that inherited this recorder."""
@@ -161,7 +165,7 @@ class Recorder:
             thread.join(timeout=2 * SOCKET_TIMEOUT_SECONDS)
         if self.flush():  # a batch whose sending had failed before goes first,
             self.flush()  # then what was counted since
-        atexit.unregister(self.stop)
+        # atexit calls this again: jobs of the threads pool may end after the worker (Celery up to 5.4).
 
     def _run(self, stopping: Event) -> None:
         pause = interval = self.settings.flush_interval_seconds

@@ -28,6 +28,7 @@ from .outcomes import (
     STARTED,
     TERMINATED,
     TIMED_OUT,
+    WORKER_LOST,
     Outcome,
     outcome_of,
 )
@@ -121,6 +122,11 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
     def _announce_cancelled(self, *args: Any, **kwargs: Any) -> None:
         self._count_end(CANCELLED)
         super()._announce_cancelled(*args, **kwargs)
+
+    def count_as_lost(self) -> None:
+        """The pool was killed, and said nothing of this attempt."""
+        if self._accepted_at is not None:
+            self._count_end(WORKER_LOST)
 
     # -- counting --
 

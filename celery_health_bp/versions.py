@@ -56,6 +56,11 @@ DIFFERENCES: dict[str, Difference] = {
         "the reply to stats names the pool's class",
         "before, pool is null in the details of health/",
     ),
+    "cold_shutdown_tells": Difference(
+        (5, 3),
+        "a cold shutdown of prefork says which attempts lost their process",
+        "before, the worker's last step counts what was still running as WorkerLostError",
+    ),
     "gevent_terminate": Difference(
         (5, 5),
         "revoke(terminate=True) ends a greenlet: before, terminate_job was not implemented for gevent",

@@ -6,7 +6,9 @@ import logging
 from typing import Any
 
 from celery import bootsteps
+from celery.concurrency.prefork import TaskPool
 from celery.worker.control import inspect_command
+from celery.worker.state import active_requests
 from kombu.utils.imports import symbol_by_name
 
 from .eager import is_monitored
@@ -49,7 +51,13 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         """Send the last counts of a warm shutdown."""
         self._recorder.stop()
 
-    terminate = stop
+    def terminate(self, parent: Any) -> None:
+        """Send the last counts of a cold shutdown, also of what it killed without a word (``cold_shutdown_tells``)."""
+        if isinstance(parent.pool, TaskPool):
+            for request in list(active_requests):
+                if isinstance(request, MonitoredRequest):
+                    request.count_as_lost()
+        self._recorder.stop()
 
     def info(self, parent: Any) -> dict[str, Any]:
         """Our part of the worker's reply to ``stats``: that it can be asked for its counts."""

@@ -27,6 +27,7 @@ TESTS = {
     "wrapped_exceptions": "test_a_wrapped_exception_is_counted_as_what_the_job_raised",
     "unpicklable_by_name": "test_outcomes.py, row unpicklable",
     "pool_implementation": "test_the_pool_is_named_where_the_worker_names_it",
+    "cold_shutdown_tells": "test_outcomes.py, shutdowns",
     "gevent_terminate": "test_a_greenlet_can_be_ended; test_outcomes.py, row terminated",
     "cold_shutdown_cancels": "test_outcomes.py, shutdowns",
     "handlers_after_the_end": "test_outcomes.py, rows on_success_raises and after_return_raises",
