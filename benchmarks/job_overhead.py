@@ -1,137 +1,142 @@
 """What counting costs a worker: ``python -m benchmarks.job_overhead [--quick]`` (Linux).
 
-CPU of main process and pool process together per job that does nothing, four
-kinds of worker interleaved round by round on one Redis, and the memory of a
-monitored worker's main process. Ratios hold elsewhere; microseconds do not.
+CPU time of main process and pool process together per job that does nothing.
+What is compared runs on the same worker process, in short rounds and in random
+order, so that neither a lucky process nor a busy minute favours one of them.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
+import random
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
-from celery import Celery, Task, signals
-from prometheus_client import Counter, Histogram
-from redis import Redis
-
-from celery_health_bp import MonitoredTask
-from tests.processes import Worker, wait_until
+from tests.processes import Process, Worker, wait_until
 from tests.servers import RedisServer
 
-KINDS = ("plain", "monitored", "events", "in the child")
-KIND = os.environ.get("BENCHMARK_KIND", "plain")
+from .jobs import Feeder
+from .measure import Figure, Table, at_most, figure, main
+from .peers import EXPORTER, missing
 
-app = Celery(
-    "benchmark",
-    broker=os.environ.get("CELERY_BROKER_URL", "memory://"),
-    task_cls=MonitoredTask if KIND == "monitored" else Task,
+
+class Kind(NamedTuple):
+    """A task of ``benchmarks.jobs``, and whether the worker sends task events for it."""
+
+    task: str
+    events: bool = False
+
+
+PLAIN, MONITORED, EVENTS = "plain", "monitored: counted in the main process", "-E (task events), nobody listens"
+IN_THE_CHILD, IN_FILES = "prometheus_client in the pool process", "the same in multiprocess mode"
+CONSUMED = "-E, celery-exporter listens (its CPU too)"
+
+COLUMNS = ("a job that does nothing", "us of CPU: median (quartiles)", "minus plain of the same worker", "times plain")
+NOTES = (
+    "Differences are taken round by round; their quartiles are the noise of a round, not of the median.",
+    "What is scraped, flushed and drawn is not in it, but for the flush of each second.",
 )
-app.conf.update(broker_connection_retry_on_startup=True, task_ignore_result=True)
-
-if KIND == "in the child":
-    STARTED = Counter("started", "Attempts.", ["task_name", "customer_id"])
-    COMPLETED = Counter("completed", "Attempts.", ["task_name", "customer_id"])
-    DURATION = Histogram("duration", "Seconds.", ["task_name"])
-
-    @signals.task_prerun.connect
-    def _started(task: Task, kwargs: dict[str, str], **_: object) -> None:
-        STARTED.labels(task.name, kwargs["customer_id"]).inc()
-
-    @signals.task_postrun.connect
-    def _completed(task: Task, kwargs: dict[str, str], **_: object) -> None:
-        COMPLETED.labels(task.name, kwargs["customer_id"]).inc()
-        DURATION.labels(task.name).observe(0.001)
-
-
-@app.task(name="job")
-def job(customer_id: str) -> None:
-    """Do nothing."""
-
-
-@app.task(name="last")
-def last(customer_id: str) -> None:
-    """Tell that all jobs before it are done: one pool process takes them in order."""
-    with Redis.from_url(str(app.conf.broker_url)) as redis:
-        redis.rpush("done", customer_id)
-
-
-def cpu_seconds(worker: Worker) -> float:
-    """User and system time of the main process and its pool process."""
-    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    ticks = 0
-    for pid in (str(worker.pid), *children):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mb(worker: Worker) -> float:
-    """Resident memory of the main process."""
-    status = Path(f"/proc/{worker.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 class Bench:
-    """Workers of all kinds on one Redis, each with its own queue."""
+    """A worker with one pool process on a Redis of its own.
 
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
+    Arguments:
+        folder: of its files.
+        environ: what its environment has besides.
+        exporter: celery-exporter listens to it, and its CPU is counted.
+    """
+
+    def __init__(self, stack: ExitStack, environ: Mapping[str, str] | None = None, exporter: bool = False) -> None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         redis = RedisServer(folder)
         stack.callback(redis.stop)
-        self._client = Celery("benchmark", broker=redis.url)
-        self._redis = stack.enter_context(Redis.from_url(redis.url))
-        self.workers: dict[str, Worker] = {}
-        for kind in KINDS:
-            options = ["-Q", kind, "--loglevel=warning", *(["-E"] if kind == "events" else [])]
-            worker = Worker(
-                redis.url, folder, *options, name=kind.replace(" ", "-"), app="benchmarks.job_overhead:app",
-                concurrency=1, environ={"BENCHMARK_KIND": kind}, ready=False,
-            )  # fmt: skip
-            stack.callback(worker.end)
-            self.workers[kind] = worker
-            self.run(kind, 200)
+        self._feeder = Feeder(redis.url)
+        self._control = self._feeder.client.control
+        worker = Worker(
+            redis.url, folder, "--loglevel=warning", app="benchmarks.jobs:app", concurrency=1, environ=environ,
+            ready=False,
+        )  # fmt: skip
+        stack.callback(worker.end)
+        self._feeder.run("celery")
+        self._exporter = EXPORTER.start(redis.url, folder) if exporter else None
+        if self._exporter:
+            stack.callback(self._exporter.end)
 
-    def run(self, kind: str, number: int) -> None:
-        """Run so many jobs of 50 customers on the worker of a kind, and wait for them."""
-        for index in range(number):
-            self._client.send_task("job", kwargs={"customer_id": f"c{index % 50}"}, queue=kind)
-        self._client.send_task("last", kwargs={"customer_id": kind}, queue=kind)
-        wait_until(lambda: self._redis.lpop("done"), f"{number} jobs of {kind} are done", 600)
-
-    def cost(self, kind: str, number: int) -> float:
-        """Microseconds of CPU per job."""
-        before = cpu_seconds(self.workers[kind])
-        self.run(kind, number)
-        return (cpu_seconds(self.workers[kind]) - before) / number * 1e6
-
-
-def main() -> None:
-    """Print the table of costs, and the pair of memory sizes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few jobs: shows that it runs, not what it costs")
-    quick = parser.parse_args().quick
-    rounds, number, sizes = (1, 300, (500, 1000)) if quick else (9, 2000, (20_000, 200_000))
-    with ExitStack() as stack:
-        bench = Bench(stack, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    def rounds(self, kinds: Mapping[str, Kind], rounds: int, number: int) -> dict[str, list[float]]:
+        """Costs of each kind and round."""
+        found: dict[str, list[float]] = {name: [] for name in kinds}
+        for name in kinds:
+            self._cost(*kinds[name], 2 * number)  # warm
         for _ in range(rounds):
-            for kind in KINDS:
-                found[kind].append(bench.cost(kind, number))
-        plain = statistics.median(found["plain"])
-        print(f"{'worker':14}{'us a job':>10}{'spread':>16}{'minus plain':>13}{'ratio':>8}")
-        for kind, costs in found.items():
-            middle, spread = statistics.median(costs), f"{min(costs):.0f}..{max(costs):.0f}"
-            print(f"{kind:14}{middle:10.0f}{spread:>16}{middle - plain:13.0f}{middle / plain:8.2f}")
-        done = rounds * number
-        for size in sizes:
-            while done < size:
-                bench.run("monitored", step := min(5000, size - done))
-                done += step
-            print(f"main process after {size} jobs of 50 customers: {rss_mb(bench.workers['monitored']):.1f} MB")
+            for name in random.sample(list(kinds), len(kinds)):
+                found[name].append(self._cost(*kinds[name], number))
+        return found
+
+    def _cost(self, task: str, events: bool, number: int) -> float:
+        """Microseconds of CPU per job."""
+        (self._control.enable_events if events else self._control.disable_events)()
+        self._feeder.stage(task, number)
+        before = self._seconds("nothing")
+        return (self._seconds("staging") - before) / number * 1e6
+
+    def _seconds(self, staged: str) -> float:
+        """CPU seconds so far, after what is staged has run."""
+        pool_process = self._feeder.run("celery", staged)
+        (reply,) = self._control.broadcast("cpu_seconds", reply=True, limit=1, timeout=10)
+        return pool_process + float(*reply.values()) + (settled(self._exporter) if self._exporter else 0)
+
+
+def settled(process: Process) -> float:
+    """CPU seconds of a process as soon as it has no more to do."""
+    seen = [-1.0]
+
+    def idle() -> bool:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        seen.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+        return len(seen) > 10 and seen[-1] == seen[-10]  # a fifth of a second
+
+    wait_until(idle, "the exporter has read all events", 60)
+    return seen[-1]
+
+
+def costs(rounds: int, number: int) -> dict[str, tuple[Figure, Figure, float]]:
+    """Row -> cost of a job; cost beyond the plain job of the same worker; times that job."""
+    found: dict[str, tuple[Figure, Figure, float]] = {}
+
+    def add(bench: Bench, kinds: Mapping[str, Kind], rounds: int) -> None:
+        series = bench.rounds({PLAIN: Kind("plain"), **kinds}, rounds, number)
+        plain = figure(series[PLAIN]).median
+        for name, values in series.items():
+            beyond = [value - base for value, base in zip(values, series[PLAIN], strict=True)]
+            found.setdefault(name, (figure(values), figure(beyond), figure(values).median / plain))
+
+    with ExitStack() as stack:
+        kinds = {MONITORED: Kind("monitored"), IN_THE_CHILD: Kind("child"), EVENTS: Kind("plain", True)}
+        add(Bench(stack), kinds, rounds)
+    with ExitStack() as stack:
+        files = stack.enter_context(tempfile.TemporaryDirectory())
+        add(Bench(stack, {"PROMETHEUS_MULTIPROC_DIR": files}), {IN_FILES: Kind("child")}, rounds // 2)
+    if EXPORTER.version:
+        with ExitStack() as stack:
+            add(Bench(stack, exporter=True), {CONSUMED: Kind("plain", True)}, rounds // 4)
+    return found
+
+
+def measure(quick: bool) -> Sequence[Table]:
+    """The table of costs."""
+    found = costs(*(4, 10) if quick else (200, 100))
+    rows = [(name, cost, "" if name == PLAIN else beyond, times) for name, (cost, beyond, times) in found.items()]
+    ours, events = found[MONITORED][1].median, found[EVENTS][1].median
+    goals = (
+        at_most("Counting a job, as a part of what -E adds to it", 0.02, ours / events),
+        at_most("Counting a job, us of CPU", 20.0, ours),
+    )
+    return [Table("Cost of counting a job", COLUMNS, rows, (*NOTES, *missing([EXPORTER])), goals=goals)]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)
