@@ -1,0 +1,133 @@
+"""Jobs of every kind that tell Redis themselves how they began and ended: the truth that counts are held against.
+
+With ``PROMETHEUS_MULTIPROC_DIR`` set, the worker's processes count too, as a team would write it by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from celery import Celery, Task, signals
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
+from prometheus_client import Counter
+from redis import Redis
+
+from celery_health_bp import MonitoredTask
+
+#: A hash: how often an attempt began, and ended in each way.
+TRUTH = "accuracy:truth"
+#: Pool processes that may be killed now.
+RUNNING = "accuracy:running"
+LIMIT_SECONDS = 1
+
+app = Celery("upstream", broker=os.environ.get("CELERY_BROKER_URL", "memory://"), task_cls=MonitoredTask)
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    worker_lost_wait=1.0,  # how long Celery waits for the result of a process that has died
+)
+
+
+def tell(*what: str) -> None:
+    """Add one to each of these numbers of the truth."""
+    with Redis.from_url(str(app.conf.broker_url)) as redis, redis.pipeline() as pipe:
+        for name in what:
+            pipe.hincrby(TRUTH, name)
+        pipe.execute()
+
+
+@app.task
+def work(customer_id: str) -> None:
+    """Return."""
+    tell("started", "completed")
+
+
+@app.task
+def fail(customer_id: str) -> None:
+    """Raise."""
+    tell("started", "failed")
+    raise ValueError(customer_id)
+
+
+@app.task(bind=True, default_retry_delay=0)
+def retry(self: Task, customer_id: str) -> None:
+    """Ask for one retry, and return then."""
+    if self.request.retries:
+        tell("started", "completed")
+        return
+    tell("started", "retried")
+    raise self.retry(exc=ValueError(customer_id))
+
+
+@app.task(soft_time_limit=LIMIT_SECONDS)
+def soft_limit(customer_id: str) -> None:
+    """Run into the soft limit."""
+    tell("started")
+    try:
+        time.sleep(60)
+    except SoftTimeLimitExceeded:
+        tell("failed")
+        raise
+
+
+@app.task(time_limit=LIMIT_SECONDS)
+def hard_limit(customer_id: str) -> None:
+    """Run into the hard limit."""
+    tell("started", "failed")
+    time.sleep(60)
+
+
+@app.task
+def sys_exit(customer_id: str) -> None:
+    """End the process that runs it."""
+    tell("started", "failed", "WorkerLostError")
+    sys.exit(3)
+
+
+@app.task
+def ignore(customer_id: str) -> None:
+    """Ask to be ignored."""
+    tell("started", "aborted")
+    raise Ignore
+
+
+@app.task(bind=True)
+def killable(self: Task, customer_id: str) -> None:
+    """Wait until the main process knows of it, and run for a moment in which its process may be killed.
+
+    What is killed before the main process has read of its acceptance, Celery
+    runs again without a word.
+    """
+    tell("started")
+    with Redis.from_url(str(app.conf.broker_url)) as redis:
+        while any(self.request.id.encode() in message for message in redis.hvals("unacked")):
+            time.sleep(0.001)  # acknowledged when accepted
+        redis.sadd(RUNNING, os.getpid())
+        time.sleep(0.02)
+        if not redis.srem(RUNNING, os.getpid()):
+            time.sleep(60)  # chosen: the kill is on its way, and must hit this attempt
+    tell("completed")
+
+
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    STARTED = Counter("child_started", "Attempts.", ["task_name"])
+    COMPLETED = Counter("child_completed", "Attempts.", ["task_name"])
+    FAILED = Counter("child_failed", "Attempts.", ["task_name", "error_type"])
+    RETRIED = Counter("child_retried", "Attempts.", ["task_name"])
+
+    @signals.task_prerun.connect
+    def _started(sender: Task, **_: object) -> None:
+        STARTED.labels(sender.name).inc()
+
+    @signals.task_success.connect
+    def _completed(sender: Task, **_: object) -> None:
+        COMPLETED.labels(sender.name).inc()
+
+    @signals.task_failure.connect
+    def _failed(sender: Task, exception: BaseException, **_: object) -> None:
+        FAILED.labels(sender.name, type(exception).__name__).inc()
+
+    @signals.task_retry.connect
+    def _retried(sender: Task, **_: object) -> None:
+        RETRIED.labels(sender.name).inc()

@@ -1,0 +1,152 @@
+"""Those who count the jobs of ``benchmarks.accuracy``, and how to read them as Prometheus would."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from tests.exposition import JOB, Exposition
+from tests.processes import Web, wait_until
+
+from .peers import EXPORTER, FLOWER, Peer, installed
+
+COLUMNS = ("started", "completed", "failed", "retried", "WorkerLostError")
+OURS = "celery_health_bp"
+
+#: The name of a series, and labels that it must have.
+Series = tuple[str, dict[str, str]]
+
+
+class Counting(Protocol):
+    """A process that shows its counts at ``/metrics``."""
+
+    url: str
+
+    def end(self) -> int:
+        """End it."""
+
+
+class Contender:
+    """Somebody who counts.
+
+    Arguments:
+        series: column -> where it shows it; a column that is missing it does not know.
+        start: starts it; ``None``: it counts within the worker.
+        read: what it shows, if it has no ``/metrics``.
+
+    Attributes:
+        counted: column -> the increase so far.
+        away_seconds: how long its restart took.
+    """
+
+    def __init__(
+        self,
+        series: Mapping[str, Series],
+        start: Callable[[], Counting] | None = None,
+        read: Callable[[], Exposition] | None = None,
+    ) -> None:
+        self._series = series
+        self._start = start
+        self._server = start() if start else None
+        self._read = read
+        self._last = dict.fromkeys(series, 0.0)
+        self.counted = dict.fromkeys(series, 0.0)
+        self.away_seconds = 0.0
+
+    def shown(self) -> Exposition:
+        """What it shows now."""
+        if self._read:
+            return self._read()
+        assert self._server is not None  # noqa: S101  # for mypy
+        return Exposition.read(self._server.url)
+
+    def scrape(self) -> None:
+        """Add what was counted since the last time; a counter that is lower than then has begun anew."""
+        exposition = self.shown()
+        for column, (name, labels) in self._series.items():
+            now, last = exposition.total(name, **labels), self._last[column]
+            self.counted[column] += now - last if now >= last else now
+            self._last[column] = now
+
+    def restart(self) -> None:
+        """End it and start it again, as a deployment does, with a scrape just before and just after."""
+        if self._start is None or self._server is None:
+            return
+        self.scrape()
+        began = time.monotonic()
+        self._server.end()
+        self._server = self._start()
+        self.away_seconds = time.monotonic() - began
+        self.scrape()
+
+    def end(self) -> None:
+        """End its process."""
+        if self._server is not None:
+            self._server.end()
+
+
+def contenders(url: str, folder: Path, child_folder: Path, stack: ExitStack) -> dict[str, Contender]:
+    """All of them, started; peers that are not installed are left out.
+
+    Arguments:
+        url: of the broker of the worker that they count for.
+        child_folder: its ``PROMETHEUS_MULTIPROC_DIR``.
+    """
+
+    def logs() -> Path:
+        return Path(tempfile.mkdtemp(dir=folder))
+
+    found = {OURS: Contender(_ours(), lambda: Web(url, logs()))}
+    stack.callback(found[OURS].end)
+    for peer, (series, ready) in _PEERS.items():
+        if peer in installed():
+            found[f"{peer.name} {peer.version}"] = contender = Contender(series, lambda p=peer: p.start(url, logs()))
+            stack.callback(contender.end)
+            wait_until(lambda c=contender, name=ready: c.shown().total(name) == 1, f"{peer.name} knows the worker", 30)
+    found["prometheus_client multiprocess"] = Contender(_child(), read=lambda: _read_files(child_folder))
+    return found
+
+
+def _ours() -> dict[str, Series]:
+    return _counters(f"{JOB}_", COLUMNS[:4], "error_type")
+
+
+def _child() -> dict[str, Series]:
+    return _counters("child_", COLUMNS[:4], "error_type")
+
+
+def _counters(prefix: str, names: tuple[str, ...], label: str) -> dict[str, Series]:
+    """One counter for each of the first four columns; the label tells the type of an error."""
+    found: dict[str, Series] = {
+        column: (f"{prefix}{name}_total", {}) for column, name in zip(COLUMNS, names, strict=False)
+    }
+    return {**found, "WorkerLostError": (found["failed"][0], {label: "WorkerLostError"})}
+
+
+_EVENTS = ("started", "succeeded", "failed", "retried")
+
+#: What a peer shows, and the series that is 1 when it has heard of the worker.
+_PEERS: dict[Peer, tuple[dict[str, Series], str]] = {
+    EXPORTER: (_counters("celery_task_", _EVENTS, "exception"), "celery_worker_up"),
+    FLOWER: (
+        {
+            column: ("flower_events_total", {"type": f"task-{event}"})
+            for column, event in zip(COLUMNS, _EVENTS, strict=False)
+        },
+        "flower_worker_online",
+    ),
+}
+
+
+def _read_files(folder: Path) -> Exposition:
+    """What a web process shows of the files of the worker's processes."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return Exposition(generate_latest(registry).decode())
