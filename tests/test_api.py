@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
 from typing import Any
 from urllib.request import urlopen
 
@@ -12,6 +14,7 @@ import pytest
 from celery import Celery
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 
 from .processes import Worker, wait_until
 from .servers import RedisServer
@@ -251,14 +254,29 @@ class TestAccessToken:
         assert get(client, "health/") == (503, {"status": "unhealthy"})
 
 
+@contextmanager
+def forked_server(app: Flask) -> Iterator[str]:
+    """URL of a server in a child process, forked here and now."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    child = get_context("fork").Process(target=server.serve_forever)
+    child.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        child.kill()
+        child.join()
+        child.close()
+        server.server_close()
+
+
 def test_a_server_forked_from_a_used_application_answers(
-    redis: RedisServer, start_worker: Callable[..., Worker], client: FlaskClient, request: pytest.FixtureRequest
+    redis: RedisServer, start_worker: Callable[..., Worker], app: Flask, client: FlaskClient
 ) -> None:
     """An application that had asked before the fork answers rightly in the child, and still in the parent."""
     start_worker(redis.url)
     assert get(client, "health/")[0] == 200
-    live_server = request.getfixturevalue("live_server")
-    for _ in range(2):
-        with urlopen(f"{live_server.url()}{BASE}/health/", timeout=10) as answer:
-            assert json.load(answer)["workers"]["worker_count"] == 1
-        assert get(client, "health/")[1]["workers"]["worker_count"] == 1
+    with forked_server(app) as url:
+        for _ in range(2):
+            with urlopen(f"{url}{BASE}/health/", timeout=10) as answer:
+                assert json.load(answer)["workers"]["worker_count"] == 1
+            assert get(client, "health/")[1]["workers"]["worker_count"] == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import Celery
 from flask import Flask
-from flask.cli import routes_command
+from flask.cli import FlaskGroup
 
 from celery_health_bp import CeleryHealth, create_blueprint
 
@@ -55,6 +55,6 @@ def test_flask_lists_our_routes() -> None:
     """``flask routes`` shows the endpoints by name."""
     app = Flask("web")
     app.register_blueprint(create_blueprint(make_health()), url_prefix="/api/celery")
-    listing = app.test_cli_runner().invoke(routes_command).output
+    listing = app.test_cli_runner().invoke(FlaskGroup(create_app=lambda: app), ["routes"]).output
     for line in ("celery_health.health ", "celery_health.health_live", "celery_health.tasks", "celery_health.stats"):
         assert line in listing

@@ -195,7 +195,7 @@ def test_faulted_probes_leave_nothing_on_the_broker(rabbit: RabbitServer, make_a
         proxy.drop()
         assert {probe(app).status for _ in range(3)} == {503}
         proxy.forward()
-        assert "No active Celery workers" in probe(app).error
+        wait_until(lambda: "No active Celery workers" in probe(app).error, "the broker is found again", 5)
     wait_until(lambda: len(rabbit.control("-q", "list_queues", "--no-table-headers").splitlines()) == 1, "one queue")
     connections = rabbit.control("-q", "list_connections", "pid", "--no-table-headers").splitlines()
     proxy.close()
