@@ -113,5 +113,5 @@ def make_app() -> Iterator[Callable[..., Flask]]:
 
 @pytest.fixture
 def app(celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:
-    """The application behind pytest-flask's ``client`` and ``live_server``; no cache."""
+    """The application behind pytest-flask's ``client``; no cache."""
     return make_app(celery_app, cache_seconds=0)
