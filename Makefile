@@ -25,8 +25,8 @@ lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter
 docs: .venv/test ## docs/api.md, from the docstrings
 	$(BIN)/python docs/api.py
 
-matrix: .venv/test ## the tests on every Python that is installed
-	$(BIN)/tox
+matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed: hours
+	.ci/tox run-parallel --parallel 2 --parallel-no-spinner
 
 bench: .venv/test .bench/installed ## what health checks and counting cost, beside their alternatives
 	$(BIN)/python -m benchmarks.health

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from configparser import ConfigParser
 
 import celery
 import pytest
@@ -70,6 +71,37 @@ def test_the_tested_versions_are_those_of_tox() -> None:
     """tox.ini names every minor from the oldest to the newest tested one."""
     minors = {int(minor) for minor in re.findall(r"celery5(\d):", (ROOT / "tox.ini").read_text())}
     assert minors == set(range(OLDEST_TESTED[1], NEWEST_TESTED[1] + 1))
+
+
+def test_the_guide_lists_every_difference() -> None:
+    """The table of docs/versions.md is that of the package."""
+    page = (ROOT / "docs" / "versions.md").read_text()
+    rows = [f"| {since[0]}.{since[1]} | {what} | {here} |" for since, what, here in DIFFERENCES.values()]
+    assert page.partition("| since |")[2].splitlines()[2:] == rows
+
+
+def test_the_guide_lists_the_pythons_of_each_celery() -> None:
+    """docs/versions.md promises the combinations that tox runs, all of them and no others."""
+    page = (ROOT / "docs" / "versions.md").read_text()
+    promised = {
+        f"py3{python}-celery5{celery}"
+        for names, pythons in re.findall(r"^\| (5\.\d[^|]*) \| (3[^|]*) \|", page, re.MULTILINE)
+        for celery in re.findall(r"5\.(\d)", names)
+        for python in re.findall(r"3\.(\d+)", pythons)
+    }
+    run = re.findall(r"^    (py\d+)-celery\{([\d,]+)\}$", (ROOT / "tox.ini").read_text(), re.MULTILINE)
+    assert promised == {f"{python}-celery{celery}" for python, minors in run for celery in minors.split(",")}
+
+
+def test_the_lowest_environment_has_every_lower_bound() -> None:
+    """The environment lowest of tox.ini pins each package to the bound that setup.cfg gives it."""
+    setup, tox = ConfigParser(), (ROOT / "tox.ini").read_text()
+    setup.read(ROOT / "setup.cfg")
+    extras = setup["options.extras_require"]
+    required = [setup["options"]["install_requires"], *(extras[name] for name in ("redis", "django", "test"))]
+    bounds = dict(re.findall(r"([\w-]+) >= ([\d.]+)", "\n".join(required)))
+    pins = dict(re.findall(r"^    ([\w-]+) == ([\d.]+?)(?:\.\*)?$", tox.partition("-lowest]")[2], re.MULTILINE))
+    assert {name: pins.get(name) for name in bounds} == bounds
 
 
 # -- a Celery that nobody has tested --
