@@ -1,6 +1,6 @@
 """How long ``health/`` takes, beside what users ask today: ``python -m benchmarks.health [--quick]`` (POSIX).
 
-Three real workers that run no jobs, one Redis; everything interleaved, on one machine.
+Three real workers that run no jobs, on one Redis; everything interleaved.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from .peers import DJANGO_HEALTH_CHECK, FLOWER, fetch, installed, missing
 from .stage import getter, redis_server
 
 HEALTH = "/api/celery/health/"
-WORKERS = ("worker0", "worker1", "worker2")
+WORKERS, QUICK_WORKERS = 3, 1
 #: The page of a peer that asks the workers.
 PAGES = {FLOWER: "/api/workers?refresh=1", DJANGO_HEALTH_CHECK: "/ping/"}
 
 COLD, FIRST, OVER_HTTP = "GET health/, cold", "GET health/, first of a process", "GET health/, cold, over HTTP"
+PLAIN = "GET health/, cold, workers without this package"
 THREE = "inspect: ping + active + scheduled"
 WARM, EMPTY = "GET health/, warm", "GET of a view that returns an empty text"
 COMMAND = "celery -A app health"
@@ -51,24 +52,26 @@ COMMAND_NOTES = (
 
 
 class Stage:
-    """Three workers on a Redis, and what asks them."""
+    """Workers on a Redis of their own, and what asks them.
 
-    def __init__(self, stack: ExitStack) -> None:
+    Arguments:
+        app: of the workers.
+    """
+
+    def __init__(self, stack: ExitStack, workers: int, app: str) -> None:
         self._stack = stack
+        self._workers = [f"worker{number}" for number in range(workers)]
         self.url = stack.enter_context(redis_server()).url
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        started = [Worker(self.url, self._folder, name=name, concurrency=1, ready=False) for name in WORKERS]
-        for worker in started:
-            stack.callback(worker.end)
-        for worker in started:
-            worker.wait_for(r"@testhost ready\.")
+        for name in self._workers:
+            stack.callback(Worker(self.url, self._folder, app=app, name=name, concurrency=1, ready=False).end)
         self._app = Celery("upstream", broker=self.url)
 
     def site(self, cache_seconds: float) -> Flask:
         """An application with the blueprint, which knows all workers, and an empty view."""
         health = CeleryHealth(lambda: self._app, Settings(cache_seconds=cache_seconds))
         self._stack.callback(health.close)
-        wait_until(lambda: len(health.check().active_workers) == len(WORKERS), "all workers are known")
+        wait_until(lambda: len(health.check().active_workers) == len(self._workers), "all workers are known", 60)
         flask = Flask("site")
         flask.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
         flask.add_url_rule("/empty", view_func=lambda: "")
@@ -80,11 +83,12 @@ class Stage:
         health.check()
         health.close()
 
-    def in_process(self) -> dict[str, Callable[[], Any]]:
-        """Ours, and Celery's own calls."""
+    def in_process(self, plain: Stage) -> dict[str, Callable[[], Any]]:
+        """Ours, with a task of this package in the workers and (``plain``) without, and Celery's own calls."""
         inspect = self._app.control.inspect()
         return {
             COLD: getter(self.site(0), HEALTH),
+            PLAIN: getter(plain.site(0), HEALTH),
             FIRST: self.first,
             "inspect: ping": inspect.ping,
             THREE: lambda: (inspect.ping(), inspect.active(), inspect.scheduled()),
@@ -95,7 +99,9 @@ class Stage:
         web = Web(self.url, self._folder, environ={"CELERY_HEALTH_CACHE_SECONDS": "0"})
         self._stack.callback(web.end)
         url = web.url + HEALTH
-        wait_until(lambda: json.loads(fetch(url))["workers"]["worker_count"] == len(WORKERS), "all workers are known")
+        wait_until(
+            lambda: json.loads(fetch(url))["workers"]["worker_count"] == len(self._workers), "all workers are known"
+        )
         subjects: dict[str, Callable[[], Any]] = {OVER_HTTP: lambda: fetch(url)}
         for peer in installed(PAGES):
             server = peer.start(self.url, self._folder)
@@ -111,7 +117,7 @@ class Stage:
             COMMAND: [*celery, "health"],
             "flask --app web celery-health": [*flask, "celery-health"],
             "celery -A app inspect ping": [*celery, "inspect", "ping"],
-            "celery -A app inspect ping -d NODE": [*celery, "inspect", "ping", "-d", f"{WORKERS[0]}@testhost"],
+            "celery -A app inspect ping -d NODE": [*celery, "inspect", "ping", "-d", f"{self._workers[0]}@testhost"],
         }
 
 
@@ -142,13 +148,14 @@ def _cpu_ms() -> float:
 def measure(quick: bool) -> list[Table]:
     """Asking in process, over HTTP and by command; and being asked again within ``cache_seconds``."""
     with ExitStack() as stack:
-        stage = Stage(stack)
-        in_process, over_http = stage.in_process(), stage.over_http()
+        workers = QUICK_WORKERS if quick else WORKERS
+        stage, plain = Stage(stack, workers, "tests.jobs:app"), Stage(stack, workers, "tests.plain_jobs:app")
+        in_process, over_http = stage.in_process(plain), stage.over_http()
         slow = interleaved({**in_process, **over_http}, 1 if quick else 15)
         return [
-            in_process_table({name: slow[name] for name in in_process}),
+            in_process_table(workers, {name: slow[name] for name in in_process}),
             compared(
-                "Health of three workers over HTTP",
+                f"Health over HTTP, workers: {workers}",
                 {name: slow[name] for name in over_http},
                 OVER_HTTP,
                 notes=[*HTTP_NOTES, *missing(PAGES)],
@@ -158,10 +165,10 @@ def measure(quick: bool) -> list[Table]:
         ]
 
 
-def in_process_table(figures: Mapping[str, Figure]) -> Table:
+def in_process_table(workers: int, figures: Mapping[str, Figure]) -> Table:
     """Ours beside Celery's own calls."""
     goal = at_least("health/, cold: times faster than " + THREE, 200, figures[THREE].median / figures[COLD].median)
-    return compared("Health of three workers, in process", figures, COLD, notes=IN_PROCESS_NOTES, goals=[goal])
+    return compared(f"Health in process, workers: {workers}", figures, COLD, notes=IN_PROCESS_NOTES, goals=[goal])
 
 
 def warm_table(site: Flask, rounds: int) -> Table:
