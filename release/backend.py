@@ -1,7 +1,8 @@
-"""setuptools' build backend, with an sdist that is the same byte for byte whenever it is built.
+"""setuptools' build backend without two of its surprises.
 
-setuptools' wheel honours ``SOURCE_DATE_EPOCH``; its sdist holds the time of the
-build, and the owner and the permissions of the checkout.
+Its sdist holds the time of the build, and the owner and the permissions of the
+checkout: here it is the same byte for byte whenever it is built. Its wheel holds
+what an earlier build has left in ``build/``: here it is made anew.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,6 @@ from typing import Any
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
-    build_wheel,
     get_requires_for_build_editable,
     get_requires_for_build_sdist,
     get_requires_for_build_wheel,
@@ -41,6 +42,13 @@ def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
     name: str = build_meta.build_sdist(sdist_directory, config_settings)
     if "SOURCE_DATE_EPOCH" in os.environ:
         _normalise(Path(sdist_directory, name), int(os.environ["SOURCE_DATE_EPOCH"]))
+    return name
+
+
+def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
+    """Build the wheel of the sources as they are now."""
+    shutil.rmtree(Path("build", "lib"), ignore_errors=True)
+    name: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
     return name
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from configparser import ConfigParser
 from email import message_from_string
 from email.message import Message
@@ -51,26 +52,29 @@ app.conf.celery_health = {{"metrics_store": {store!r}}}
 """
 
 
-def build(folder: Path, origin: Path = ROOT) -> dict[str, Path]:
-    """Sdist and wheel, by the ending of their names, built of a copy of the sources with new times."""
-    sources = folder / "sources"
-    shutil.copytree(origin, sources, ignore=shutil.ignore_patterns(*NOT_SOURCES), copy_function=shutil.copyfile)
-    command = [sys.executable, "-m", "build", "--outdir", str(folder / "dist"), str(sources)]
-    done = subprocess.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}, capture_output=True, text=True)
+def build(folder: Path, sources: Path) -> dict[str, Path]:
+    """Sdist and wheel, by the ending of their names, each made of these sources."""
+    command = [sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", str(folder / "dist"), str(sources)]
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
+    done = subprocess.run(command, env=environ, umask=0o022, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return {path.suffix: path for path in (folder / "dist").iterdir()}
 
 
 @pytest.fixture(scope="module")
 def sdist_and_wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both, built once."""
-    return build(tmp_path_factory.mktemp("first"))
+    """Both, built once of a copy of the repository."""
+    folder = tmp_path_factory.mktemp("first")
+    ignored = shutil.ignore_patterns(*NOT_SOURCES)
+    shutil.copytree(ROOT, folder / "sources", ignore=ignored, copy_function=shutil.copyfile)
+    return build(folder, folder / "sources")
 
 
 @pytest.fixture(scope="module")
-def wheel(sdist_and_wheel: dict[str, Path]) -> zipfile.ZipFile:
+def wheel(sdist_and_wheel: dict[str, Path]) -> Iterator[zipfile.ZipFile]:
     """The wheel, opened."""
-    return zipfile.ZipFile(sdist_and_wheel[".whl"])
+    with zipfile.ZipFile(sdist_and_wheel[".whl"]) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +110,13 @@ def test_the_sdist_holds_the_repository(sdist_and_wheel: dict[str, Path]) -> Non
 
 
 def test_the_same_sources_make_the_same_files(sdist_and_wheel: dict[str, Path], tmp_path: Path) -> None:
-    """Sdist and wheel of another copy, made at another time, have the same hashes."""
-    again = build(tmp_path, origin=sdist_and_wheel[".whl"].parent.parent / "sources")
+    """Another copy, at another time, gives the same hashes; what an earlier build has left is not packed."""
+    sources = tmp_path / "copy"
+    shutil.copytree(sdist_and_wheel[".whl"].parent.parent / "sources", sources, copy_function=shutil.copyfile)
+    stale = sources / "build" / "lib" / "celery_health_bp" / "gone.py"
+    stale.parent.mkdir(parents=True, exist_ok=True)
+    stale.touch()
+    again = build(tmp_path, sources)
     for end, path in sdist_and_wheel.items():
         assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(again[end].read_bytes()).digest(), end
 
