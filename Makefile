@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# The types of all that the package exports, as somebody sees them who has it installed.
+TYPED := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/pyright --verifytypes celery_health_bp --ignoreexternal
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs matrix bench clean
 
@@ -19,6 +22,7 @@ lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(TYPED) | grep -E 'score: (98|99|100)'
 	$(BIN)/interrogate --quiet celery_health_bp
 	$(BIN)/lint-imports
 
