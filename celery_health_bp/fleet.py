@@ -4,6 +4,9 @@ Celery's ``inspect`` asks one thing after the other and waits a full timeout for
 each, since it cannot know how many will answer. Here the expected replies are
 those that came lately; a check ends with the last of them. A reply that comes
 later is read by the next check, and expected from then on.
+
+Workers that run this package say everything in their reply to the first
+command. The others are asked the rest as soon as there is one of them.
 """
 
 from __future__ import annotations
@@ -17,16 +20,18 @@ from .broker import IO_TIMEOUT_SECONDS, blocked, broker_place, require_remote_co
 from .errors import BrokerUnreachable, CheckError
 from .line import Line, Pair
 from .queues import declared_queues, read_lengths
-from .replies import queue_names
+from .replies import inspection_of, queue_names
 
-#: Command -> its arguments. ``safe`` has Celery send the arguments' repr, not the arguments.
-COMMANDS: dict[str, dict[str, Any]] = {
-    "stats": {},
+#: Command -> its arguments. Workers with this package are asked the first alone.
+FIRST: dict[str, dict[str, Any]] = {"stats": {}}
+#: ``safe`` has Celery send the arguments' repr, not the arguments.
+REST: dict[str, dict[str, Any]] = {
     "active_queues": {},
     "active": {"safe": True},
     "scheduled": {},
     "reserved": {},
 }
+COMMANDS: dict[str, dict[str, Any]] = FIRST | REST
 
 #: The command of workers that run this package: their counts since they started.
 COUNTS_COMMAND = "celery_health_counts"
@@ -72,6 +77,7 @@ class Fleet:
         self._memory_seconds = memory_seconds
         self._line: Line | None = None
         self._expected: set[Pair] | None = None
+        self._commands = FIRST
         self._slow: set[Pair] = set()
         self._consumed: set[str] = set()
         self._answered_at: dict[str, float] = {}
@@ -163,20 +169,31 @@ class Fleet:
     def _ask_all(self, line: Line, deadline: float) -> dict[str, int]:
         names = self._measured()
         if line.virtual:
-            line.publish(COMMANDS)
+            line.publish(self._commands)
             lengths = read_lengths(line.connection, names, deadline)
         else:  # RabbitMQ with a memory alarm answers nothing after the first publish
             lengths = read_lengths(line.connection, names, deadline)
-            line.publish(COMMANDS)
-        self._collect(line, self._expected, deadline)
+            line.publish(self._commands)
+        expected = {pair for pair in self._expected or () if pair[1] in self._commands}
+        self._collect(line, expected or None, deadline)
+        self._ask_the_rest(line, deadline)
         late = {pair for pair in line.late if pair[1] in COMMANDS}
         line.late -= late
         self._remember(late | line.answered)
         # A queue that lost its consumers is shown until it is empty.
         self._consumed = {name for name in self._consumed if lengths.get(name, 0) > 0}
         for replies in line.replies.values():
+            replies.update(inspection_of(replies))
             self._consumed.update(queue_names(replies.get("active_queues")) or ())
         return lengths | read_lengths(line.connection, self._measured() - lengths.keys(), deadline)
+
+    def _ask_the_rest(self, line: Line, deadline: float) -> None:
+        """Ask on if there are workers that did not say everything at once; from then on all is asked at once."""
+        others = {node for node, replies in line.replies.items() if not inspection_of(replies)}
+        if others and self._commands == FIRST:
+            line.publish(REST)
+            self._collect(line, line.answered | {(node, command) for node in others for command in REST}, deadline)
+        self._commands = COMMANDS if others else FIRST
 
     def _measured(self) -> set[str]:
         return set(self._queues) if self._queues is not None else declared_queues(self._app) | self._consumed

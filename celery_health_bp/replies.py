@@ -33,9 +33,14 @@ def worker_of(name: str, replies: Mapping[str, Any]) -> Worker | None:
         uptime_seconds=_number(stats.get("uptime")),
         running=_running(name, replies.get("active")),
         scheduled=_scheduled(name, replies.get("scheduled")),
-        reserved=len(reserved) if isinstance(reserved, list) else None,
+        reserved=len(reserved) if isinstance(reserved, list) else _number(reserved),
         monitored=STATS_KEY in stats,
     )
+
+
+def inspection_of(replies: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The replies to other commands that a worker with this package gives within that to ``stats``."""
+    return _mapping(_mapping(_mapping(replies.get("stats")).get(STATS_KEY)).get("inspection"))
 
 
 def _running(worker: str, reply: Any) -> tuple[RunningTask, ...] | None:

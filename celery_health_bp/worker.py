@@ -13,6 +13,7 @@ from kombu.utils.imports import symbol_by_name
 
 from .eager import is_monitored
 from .fleet import COUNTS_COMMAND
+from .inspection import inspection
 from .ledger import STATS_KEY
 from .recorder import Recorder, recorder_of
 from .request import MonitoredRequest
@@ -60,8 +61,8 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         self._recorder.stop()
 
     def info(self, parent: Any) -> dict[str, Any]:
-        """Our part of the worker's reply to ``stats``: that it can be asked for its counts."""
-        return {STATS_KEY: {"store": self._recorder.store_name}}
+        """Our part of the worker's reply to ``stats``: that it can be asked for its counts, and what it does."""
+        return {STATS_KEY: {"store": self._recorder.store_name, "inspection": inspection(parent.consumer)}}
 
 
 @inspect_command(name=COUNTS_COMMAND)  # type: ignore[untyped-decorator]  # celery ships no types

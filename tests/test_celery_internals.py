@@ -200,7 +200,7 @@ def test_the_redis_transport_has_what_is_set_there() -> None:
     poller.close()
 
 
-# -- the replies of a real worker, by replies.py --
+# -- the replies of a real worker, by replies.py; inspection.py gives the same, which its own test sees --
 
 
 def test_a_worker_replies_what_is_shown_of_it(
@@ -212,8 +212,8 @@ def test_a_worker_replies_what_is_shown_of_it(
     celery_app.send_task("tests.jobs.plain", countdown=600, task_id="scheduled")
     worker.wait_for(r"scheduled\] received")
     worker.wait_for(r"running\] received")
-    with closing(Fleet(celery_app)) as fleet:
-        replies = fleet.ask(2).replies[worker.name]
+    asked = celery_app.control.inspect([worker.name])
+    replies = {command: getattr(asked, command)()[worker.name] for command in COMMANDS}
     expected = {
         "stats": {"pool", "uptime"},
         "active": {"id", "type", "name", "time_start"},

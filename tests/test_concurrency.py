@@ -103,7 +103,7 @@ def test_who_joins_a_check_that_fails_gets_one_of_his_own(
     older = threading.Thread(target=lambda: answers.update(older=probe(app).status))
     older.start()
     sent = "cmdstat_publish"
-    wait_until(lambda: redis.client().info("commandstats").get(sent, {}).get("calls", 0) >= COMMANDS, "it has asked")
+    wait_until(lambda: redis.client().info("commandstats").get(sent, {}).get("calls", 0) >= 1, "it has asked")
     with ScriptedNode(celery_app, "node1@testhost"):
         answers.update(joined=probe(app).status)
     older.join(10)

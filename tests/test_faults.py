@@ -300,7 +300,7 @@ def test_faulted_probes_leave_nothing_behind(
     redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
     """50 probes of a broker that is frozen and then full: no thread, file, connection or key more."""
-    app = make_app(celery_app, cache_seconds=0, timeout_seconds=0.2)
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=0.3)
     client = redis.client()
     probe(app)
 

@@ -1,0 +1,89 @@
+"""Workers with this package say everything in one reply; the others are asked for the rest."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from celery import Celery
+
+from celery_health_bp import CeleryHealth, Settings
+from celery_health_bp.fleet import COMMANDS, REST
+from celery_health_bp.replies import worker_of
+
+from .nodes import REPLIES, ScriptedNode
+from .processes import Worker, wait_until
+from .servers import RedisServer
+
+
+@pytest.fixture
+def health(celery_app: Celery) -> CeleryHealth:
+    """Health without a cache."""
+    return CeleryHealth(lambda: celery_app, Settings(cache_seconds=0))
+
+
+def published(redis: RedisServer) -> int:
+    """Messages to all subscribers that this Redis has passed on."""
+    with redis.client() as client:
+        return int(client.info("commandstats").get("cmdstat_publish", {}).get("calls", 0))
+
+
+def test_workers_with_this_package_are_asked_in_one_message(
+    redis: RedisServer, health: CeleryHealth, start_worker: Callable[..., Worker]
+) -> None:
+    """A check of two workers publishes once (a worker's heartbeat may come in between: the least of ten)."""
+    start_worker(redis.url, name="a")
+    start_worker(redis.url, name="b")
+    wait_until(lambda: len(health.observe().workers) == 2, "both are known")
+    counts = [published(redis)]
+    for _ in range(10):
+        assert all(worker.running == () for worker in health.observe().workers)
+        counts.append(published(redis))
+    assert min(after - before for before, after in itertools.pairwise(counts)) == 1
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_the_one_reply_says_the_same_as_celerys_own_commands(
+    redis: RedisServer, celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker], pool: str
+) -> None:
+    """Running, scheduled and reserved attempts and queues as ``inspect`` has them, and no argument among them."""
+    worker = start_worker(redis.url, "--prefetch-multiplier=4", "-Q", "celery,mail", pool=pool, concurrency=1)
+    for _ in range(3):
+        celery_app.send_task("tests.jobs.work", kwargs={"customer_id": "s3cr3t", "seconds": 30})
+    celery_app.send_task("tests.jobs.work", kwargs={"customer_id": "s3cr3t"}, countdown=300)
+
+    def state() -> list[int | None]:
+        return [
+            number
+            for found in health.observe().workers
+            for number in (len(found.running or ()), len(found.scheduled or ()), found.reserved)
+        ]
+
+    wait_until(lambda: state() == [1, 1, 2], "one runs, one is scheduled, two wait")
+    inspect = celery_app.control.inspect([worker.name])
+    own = {command: getattr(inspect, command)()[worker.name] for command in COMMANDS}
+    expected = worker_of(worker.name, own)
+    assert expected is not None
+    (found,) = health.observe().workers
+    assert replace(found, uptime_seconds=None) == replace(expected, uptime_seconds=None)
+    assert "s3cr3t" not in json.dumps(own["stats"])
+
+
+def test_a_worker_without_this_package_is_asked_for_the_rest_within_its_first_check(
+    redis: RedisServer, celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker]
+) -> None:
+    """Beside a worker that says all at once, a foreign one is known whole at once too, and again alone later."""
+    running = {"id": "1", "type": "elsewhere.job", "time_start": 1.0}
+    start_worker(redis.url)
+    with ScriptedNode(celery_app, "foreign@t", {**REPLIES, "active": [running]}) as foreign:
+        for _ in range(2):
+            names = {task.task_name for task in health.observe().running}
+            assert names == {"elsewhere.job"}
+        assert foreign.asked == 2 * len(COMMANDS)
+    wait_until(lambda: len(health.observe().workers) == 1, "it is gone")
+    before = published(redis)
+    health.observe()
+    assert published(redis) - before < len(REST)
