@@ -62,11 +62,14 @@ class Table:
 
     def markdown(self) -> str:
         """As it stands in ``RESULTS.md``."""
+        notes = "".join(f"\n* {note}" for note in self.notes)
+        return f"### {self.title}\n\n{self.body()}{notes}\n".rstrip() + "\n"
+
+    def body(self) -> str:
+        """The table alone."""
         lines = [list(self.columns), ["---", *["--:"] * (len(self.columns) - 1)]]
         lines += [[number(cell) for cell in row] for row in self.rows]
-        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        notes = "".join(f"\n* {note}" for note in self.notes)
-        return f"### {self.title}\n\n{body}\n{notes}\n".rstrip() + "\n"
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 Benchmark = Callable[[bool], Sequence[Table]]

@@ -1,0 +1,76 @@
+"""All benchmarks, one after the other, and their results: ``python -m benchmarks [--quick] [--output FOLDER]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime, timezone
+from importlib import import_module
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+from .charts import draw
+from .measure import Table
+from .results import Section, results, update_readme
+
+NAMES = ("health", "scrape", "job_overhead", "accuracy", "scale", "memory")
+HOME = Path(__file__).parent
+
+
+def main(arguments: Sequence[str] | None = None, names: Sequence[str] = NAMES) -> int:
+    """Run them and write the results; the exit code is 1 if one has failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rounds: shows that they run, not how fast")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="instead of this folder; quick runs: a new one")
+    options = parser.parse_args(arguments)
+    folder = options.output or (Path(tempfile.mkdtemp()) if options.quick else HOME)
+    began, load = datetime.now(timezone.utc), " ".join(f"{value:.2f}" for value in os.getloadavg())
+    sections = [run(name, options.quick) for name in names]
+    write(folder, sections, results(sections, began, load, options.quick))
+    return int(any(section.error for section in sections))
+
+
+def run(name: str, quick: bool) -> Section:
+    """Run one benchmark in a process of its own: what it leaves in memory weighs on no other."""
+    print(f"{name} ...", end=" ", flush=True)
+    began = time.monotonic()
+    tables: Sequence[Table] = ()
+    error = None
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+            tables = executor.submit(tables_of, name, quick).result()
+    except Exception as exc:  # the others are measured all the same, and the results tell
+        traceback.print_exc()
+        error = type(exc).__name__
+    seconds = time.monotonic() - began
+    print(f"{seconds:.0f} s", flush=True)
+    return Section(name, seconds, tables, error)
+
+
+def tables_of(name: str, quick: bool) -> Sequence[Table]:
+    """The tables of one benchmark."""
+    tables: Sequence[Table] = import_module(f"benchmarks.{name}").measure(quick)
+    return tables
+
+
+def write(folder: Path, sections: Sequence[Section], text: str) -> None:
+    """Write ``RESULTS.md`` and its charts; of the repository's own, the README repeats the headline."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "RESULTS.md").write_text(text)
+    charts = {name: chart for section in sections for table in section.tables for name, chart in table.charts.items()}
+    for name, chart in charts.items() if find_spec("matplotlib") else ():
+        draw(folder / name, chart)
+    if folder == HOME:
+        update_readme(HOME.parent / "README.md", text)
+    print(f"written: {folder / 'RESULTS.md'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
