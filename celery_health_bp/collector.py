@@ -142,16 +142,21 @@ def job_families(
     """The families of job counts; a ``worker`` label only where counts belong to one worker."""
     prefix = f"{namespace}_" if namespace else ""
     extra = ["worker"] if any(worker is not None for worker, _ in counts) else []
-    for kind, detail_label in COUNTERS.items():
-        labels = ["task_name", *([detail_label] if detail_label else []), "customer_id", *extra]
-        counter = CounterMetricFamily(f"{prefix}background_job_{kind}", HELP[kind], labels=labels)
-        for worker, found in counts:
-            own = [worker or ""] if extra else []
-            for series, number in found.counters.items():
-                if series.kind == kind:
-                    detail = [series.detail] if detail_label else []
-                    counter.add_metric([series.task_name, *detail, series.customer_id, *own], number)
-        yield counter
+    counters = {
+        kind: CounterMetricFamily(
+            f"{prefix}background_job_{kind}",
+            HELP[kind],
+            labels=["task_name", *([detail_label] if detail_label else []), "customer_id", *extra],
+        )
+        for kind, detail_label in COUNTERS.items()
+    }
+    for worker, found in counts:
+        own = [worker or ""] if extra else []
+        for (kind, task_name, detail, customer_id), number in found.counters.items():
+            if kind in counters:  # a worker of a newer version may count more
+                details = [detail] if COUNTERS[kind] else []
+                counters[kind].add_metric([task_name, *details, customer_id, *own], number)
+    yield from counters.values()
     for name in HISTOGRAMS:
         metric = f"{prefix}background_job_{name}_seconds"
         family = HistogramMetricFamily(metric, HELP[name], labels=["task_name", *extra])
