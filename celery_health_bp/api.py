@@ -155,7 +155,7 @@ def _arguments(request: Request) -> MultiDict[str, str]:
 
 
 def _flag(request: Request, name: str) -> bool:
-    value = _arguments(request).get(name)
+    value = _arguments(request).get(name) if request.query_string else None
     if value is None:
         return False
     if value.lower() not in TRUTHS:

@@ -45,7 +45,8 @@ def _add_routes(state: BlueprintSetupState, api: Api) -> None:
         routes.update(root="/", not_found=f"/<{_Rest.__name__}:path>")
 
     def view(**_: str) -> Response:
-        return api.respond(request, request.path.removeprefix(prefix))
+        current = request._get_current_object()  # type: ignore[attr-defined]  # the proxy looks it up each time
+        return api.respond(current, current.path.removeprefix(prefix))
 
     for name, path in routes.items():
         endpoint = f"{state.name}.{name}"
