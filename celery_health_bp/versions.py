@@ -51,6 +51,11 @@ DIFFERENCES: dict[str, Difference] = {
         "an exception that cannot be pickled arrives with the name of its class: before, only as text",
         "class_name() finds the name in either",
     ),
+    "exits_reported": Difference(
+        (5, 3),
+        "sys.exit in a job comes to Request.on_failure as SystemExit: before, as the loss of its process",
+        "either is a WorkerLostError",
+    ),
     "pool_implementation": Difference(
         (5, 3),
         "the reply to stats names the pool's class",
@@ -70,6 +75,11 @@ DIFFERENCES: dict[str, Difference] = {
         (5, 5),
         "a cold shutdown cancels what runs: before, it killed the processes of prefork and waited in other pools",
         "aborted as cancelled; before, failed with WorkerLostError in prefork, completed elsewhere",
+    ),
+    "cancelled_with_argument": Difference(
+        (5, 6),
+        "Request._announce_cancelled takes an argument, emit_retry",
+        "ours hands on whatever it is given",
     ),
     "handlers_after_the_end": Difference(
         (5, 7),

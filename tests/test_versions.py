@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from billiard.einfo import ExceptionInfo
 from celery import Celery
 from celery.concurrency.base import BasePool
 from celery.concurrency.gevent import TaskPool as GeventPool
+from celery.worker.request import Request
 from flask import Flask
 
 from celery_health_bp.outcomes import Outcome, outcome_of
@@ -27,10 +29,12 @@ from .servers import RedisServer
 TESTS = {
     "wrapped_exceptions": "test_a_wrapped_exception_is_counted_as_what_the_job_raised",
     "unpicklable_by_name": "test_outcomes.py, row unpicklable",
+    "exits_reported": "test_outcomes.py, rows sys_exit, interrupt and odd",
     "pool_implementation": "test_the_pool_is_named_where_the_worker_names_it",
     "cold_shutdown_tells": "test_outcomes.py, shutdowns",
     "gevent_terminate": "test_a_greenlet_can_be_ended; test_outcomes.py, row terminated",
     "cold_shutdown_cancels": "test_outcomes.py, shutdowns",
+    "cancelled_with_argument": "test_cancelling_takes_the_argument; test_outcomes.py, cancelled",
     "handlers_after_the_end": "test_outcomes.py, rows on_success_raises and after_return_raises",
     "solo_quits": "test_outcomes.py, shutdowns",
     "beat_remote_control": "test_fleet.py, test_beat_is_no_worker_and_costs_no_time",
@@ -65,6 +69,12 @@ def test_the_pool_is_named_where_the_worker_names_it(
 def test_a_greenlet_can_be_ended() -> None:
     """Celery's gevent pool implements terminate_job as the table says."""
     assert (GeventPool.terminate_job is not BasePool.terminate_job) is DIFFERENCES["gevent_terminate"].holds
+
+
+def test_cancelling_takes_the_argument() -> None:
+    """Celery's Request is told whether to send a retry as the table says."""
+    found = inspect.signature(Request._announce_cancelled).parameters
+    assert ("emit_retry" in found) is DIFFERENCES["cancelled_with_argument"].holds
 
 
 def test_the_tested_versions_are_those_of_tox() -> None:
