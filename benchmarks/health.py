@@ -38,6 +38,7 @@ COMMAND = "celery -A app health"
 
 IN_PROCESS_NOTES = (
     "Cold: no cache; all workers are asked for all that health/, tasks/ and stats/ show, and the queues are measured.",
+    "Workers with a task of this package say all of it in one reply, others in five.",
     "First: it connects, and does not know yet how many will answer.",
     "Celery's calls with their defaults: they wait for their timeout of 1 s, whoever has answered.",
 )
