@@ -163,6 +163,9 @@ def _setting(name: str, default: Any) -> Any:
 class Settings:
     """How health is judged and how jobs are counted.
 
+    What is not given has the value of the environment variable
+    ``CELERY_HEALTH_<FIELD>``, or its default.
+
     Attributes:
         namespace: prefix of the job metrics; ``""`` for none.
         queues: queue names to watch; ``None``: those the app declares and those
