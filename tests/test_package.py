@@ -18,8 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
 import celery_health_bp
+from celery_health_bp import CeleryHealth, Settings
 
 from .processes import ROOT
 
@@ -228,3 +230,11 @@ def test_a_missing_extra_is_named_with_the_command_to_type(
     (tmp_path / "missing.py").write_text(APP.format(broker=broker, store=store))
     output = run("sh", "-c", f"PATH={bare}:$PATH; {command}", folder=tmp_path)
     assert f"pip install 'celery-health-bp[{extra}]'" in output
+
+
+def test_the_library_of_another_broker_is_named_too() -> None:
+    """A transport whose library is not there is no wrong URL, and the answer says what kombu calls its extra."""
+    health = CeleryHealth(lambda: Celery("missing", broker="sqs://key:secret@"), Settings(timeout_seconds=1))
+    report = health.check()
+    assert report.error == "The library for sqs:// brokers is not installed"
+    assert report.recommendations == ("pip install 'kombu[sqs]'",)
