@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -12,19 +12,33 @@ from uuid import uuid4
 from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 
-from celery_health_bp.fleet import COMMANDS
+from celery_health_bp.ledger import STATS_KEY
 from tests.nodes import REPLIES
 
+Replies = dict[str, Any]
+
+#: What nodes without this package reply to each command: five messages.
+PLAIN: Replies = REPLIES
+#: What workers with this package reply: all in one message.
+MONITORED: Replies = {
+    "stats": {
+        **REPLIES["stats"],
+        STATS_KEY: {
+            "store": "Redis",
+            "inspection": {"active_queues": [{"name": "celery"}], "active": [], "scheduled": [], "reserved": 0},
+        },
+    }
+}
 #: Stands for the ticket in replies that are written beforehand.
 TICKET = "TICKET"
 
 
 @contextmanager
-def crowd(url: str, size: int) -> Iterator[None]:
+def crowd(url: str, size: int, replies: Replies) -> Iterator[None]:
     """So many nodes answer on this Redis."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    process = context.Process(target=answer_as, args=(url, size, ready), daemon=True)
+    process = context.Process(target=answer_as, args=(url, size, replies, ready), daemon=True)
     process.start()
     try:
         if not ready.wait(60):
@@ -35,7 +49,7 @@ def crowd(url: str, size: int) -> Iterator[None]:
         process.join()
 
 
-def answer_as(url: str, size: int, ready: Event) -> None:
+def answer_as(url: str, size: int, replies: Replies, ready: Event) -> None:
     """Answer under so many names, until the process is ended.
 
     The nodes of a real fleet write their replies at the same time, each on its
@@ -46,7 +60,7 @@ def answer_as(url: str, size: int, ready: Event) -> None:
     mailbox = app.control.mailbox
     with app.connection_for_read() as connection:
         channel = connection.default_channel
-        written = {command: _written(mailbox, channel, command, size) for command in REPLIES}
+        written = {command: _written(mailbox, channel, replies[command], size) for command in replies}
 
         def answer(body: dict[str, Any], message: Any) -> None:
             texts = [text.replace(TICKET, body["ticket"]) for text in written.get(body["method"], ())]
@@ -60,20 +74,21 @@ def answer_as(url: str, size: int, ready: Event) -> None:
                     connection.drain_events(timeout=1)
 
 
-def _written(mailbox: Any, channel: Any, command: str, size: int) -> list[str]:
-    """The messages that kombu makes of all nodes' replies to a command."""
-    name = f"written.{command}"
+def _written(mailbox: Any, channel: Any, reply: Any, size: int) -> list[str]:
+    """The messages that kombu makes of one command's replies of all nodes."""
+    name = "written"
     queue = Queue(name, exchange=mailbox.reply_exchange, routing_key=name, durable=False, auto_delete=True)(channel)
     queue.declare()
     for number in range(size):
-        reply = {f"node{number}@crowd": REPLIES[command]}
-        mailbox._publish_reply(reply, mailbox.reply_exchange.name, name, TICKET, channel=channel)
+        mailbox._publish_reply(
+            {f"node{number}@crowd": reply}, mailbox.reply_exchange.name, name, TICKET, channel=channel
+        )
     texts = [channel.client.rpop(name).decode() for _ in range(size)]
     queue.delete()
     return texts
 
 
-def bare_drain(app: Celery, connection: Connection, size: int) -> Callable[[], None]:
+def bare_drain(app: Celery, connection: Connection, size: int, commands: Collection[str]) -> Callable[[], None]:
     """The same questions and replies with kombu alone: the least that can be done."""
     mailbox, seen = app.control.mailbox, [0]
     channel = connection.default_channel
@@ -89,11 +104,11 @@ def bare_drain(app: Celery, connection: Connection, size: int) -> Callable[[], N
 
     def ask() -> None:
         seen[0] = 0
-        for command in COMMANDS:
+        for command in commands:
             reply_to = {"exchange": exchange.name, "routing_key": name}
             body = {"method": command, "arguments": {}, "ticket": command, "reply_to": reply_to}
             producer.publish(body, exchange=mailbox.exchange.name, declare=[mailbox.exchange])
-        while seen[0] < size * len(COMMANDS):
+        while seen[0] < size * len(commands):
             connection.drain_events(timeout=10)
 
     return ask

@@ -16,7 +16,7 @@ from celery_health_bp.stores.redis import RedisStore
 from celery_health_bp.wsgi import create_api_app, create_metrics_app
 from tests.processes import wait_until
 
-from .crowd import bare_drain, crowd
+from .crowd import MONITORED, PLAIN, Replies, bare_drain, crowd
 from .measure import Figure, Table, at_most, interleaved, main
 from .stage import Families, getter, redis_server, traffic
 
@@ -26,41 +26,49 @@ TASKS, CUSTOMERS = 5, 10
 NOTES = (
     "All nodes are one process that has its replies written beforehand: they come as fast as from many machines.",
     "The replies are short, of nodes without jobs.",
-    "Bare drain: the same five broadcasts and the same replies with kombu alone, each reply decoded and dropped.",
+    "Plain: nodes without this package. They say in five replies what the others say in one.",
+    "Bare drain: the same broadcasts and the same replies with kombu alone, each reply decoded and dropped.",
     "Cold: no cache, everybody is asked. Warm: within `cache_seconds`, nobody is asked.",
-    "`/metrics` is warm too, and reads the totals from Redis. In memory: `generate_latest` of the same families.",
-    "Each node adds its series of `celery_worker_*`.",
+)
+OTHER_NOTES = (
+    "`/metrics`: text; the check is cached, the totals are read from Redis. Each node adds its `celery_worker_*`.",
+    "In memory: `generate_latest` of the same families.",
     f"A flush is one worker's second: {TASKS} tasks of {CUSTOMERS} customers; all nodes flush to the same totals.",
 )
 
 
 class Fleet:
-    """A fleet of so many nodes, seen from one web process and from one of its workers."""
+    """A fleet of so many nodes, seen from one web process and from one of its workers.
 
-    def __init__(self, url: str, size: int, stack: ExitStack) -> None:
+    Attributes:
+        families: what ``/metrics`` shows, in memory.
+    """
+
+    def __init__(self, url: str, size: int, replies: Replies, stack: ExitStack) -> None:
+        """While its nodes answer."""
         self.size = size
         self._app = Celery("upstream", broker=url)
-        self._prefix = f"fleet{size}"
+        self._prefix = f"fleet{size}.{len(replies)}"
         self._sequence = 0
         self._store = RedisStore.from_url(url, self._app, Settings(metrics_key_prefix=self._prefix))
         stack.callback(self._store.close)
         for number in range(size):
             self._flush(f"node{number}")
-        self._cold, self._warm = self._health(stack, 0), self._health(stack, 3600)
-        self.cold = getter(create_api_app(self._cold), "/health/")
-        self.warm = getter(create_api_app(self._warm), "/health/")
-        self.metrics = getter(create_metrics_app(self._warm))
-        self.bare = bare_drain(self._app, stack.enter_context(self._app.connection_for_write()), size)
-
-    def meet(self) -> Families:
-        """See that every node is known; what ``/metrics`` shows then."""
-        for health in (self._cold, self._warm):
-            wait_until(lambda h=health: len(h.check().active_workers) == self.size, f"all {self.size} answer", 60)
-        return Families(CeleryCollector(self._warm).collect())
+        cold, warm = self._health(stack, 0), self._health(stack, 3600)
+        self.cold = getter(create_api_app(cold), "/health/")
+        self.warm = getter(create_api_app(warm), "/health/")
+        self.metrics = getter(create_metrics_app(warm))
+        connection = stack.enter_context(self._app.connection_for_write())
+        self.bare = bare_drain(self._app, connection, size, replies.keys())
+        self.families = Families(CeleryCollector(warm).collect())
 
     def flush(self) -> None:
         """What one worker sends in a second."""
         self._flush("node0")
+
+    def encode(self) -> None:
+        """Write the text of the families, and nothing else."""
+        generate_latest(self.families)
 
     def _flush(self, node: str) -> None:
         self._sequence += 1
@@ -72,6 +80,7 @@ class Fleet:
         )
         health = CeleryHealth(lambda: self._app, settings)
         stack.callback(health.close)
+        wait_until(lambda: len(health.check().active_workers) == self.size, f"all {self.size} answer", 60)
         return health
 
 
@@ -95,22 +104,38 @@ def measure(quick: bool) -> list[Table]:
     """Times and bytes for each size."""
     sizes, rounds = ((1, 10), 2) if quick else (SIZES, 9)
     figures: Figures = {}
-    fleets, contents, moved = [], {}, []
+    fleets, moved = [], []
     with ExitStack() as stack:
         server = stack.enter_context(redis_server())
         redis = stack.enter_context(server.client())
         for size in sizes:
-            fleet = Fleet(server.url, size, stack)
-            with crowd(server.url, size):
-                contents[size] = fleet.meet()
-                asked = interleaved({"cold": fleet.cold, "bare": fleet.bare}, rounds)
-                figures |= {(name, size): found for name, found in asked.items()}
-                moved.append(row_of_bytes(fleet, redis))
-            fleets.append(fleet)
-        figures |= interleaved({("warm", fleet.size): fleet.warm for fleet in fleets}, rounds * 100)
-        figures |= without_asking(fleets, contents, rounds * 5)
+            with crowd(server.url, size, PLAIN):
+                plain = Fleet(server.url, size, PLAIN, stack)
+                figures |= asking(plain, rounds, " plain")
+            with crowd(server.url, size, MONITORED):
+                fleets.append(Fleet(server.url, size, MONITORED, stack))
+                figures |= asking(fleets[-1], rounds)
+                moved.append(row_of_bytes(fleets[-1], redis))
+        figures |= not_asking(fleets, rounds)
     columns = ("nodes", "cold check over Redis", "bare drain over Redis", "`health/`", "`/metrics`", "flush over Redis")
-    return [times(figures, contents), Table("Scale: bytes", columns, moved)]
+    series = {fleet.size: fleet.families.series for fleet in fleets}
+    return [checks(figures, sizes), others(figures, series), Table("Scale: bytes", columns, moved)]
+
+
+def asking(fleet: Fleet, rounds: int, kind: str = "") -> Figures:
+    """A cold check beside the bare drain."""
+    found = interleaved({"cold": fleet.cold, "bare": fleet.bare}, rounds)
+    return {(name + kind, fleet.size): times for name, times in found.items()}
+
+
+def not_asking(fleets: Sequence[Fleet], rounds: int) -> Figures:
+    """What asks no node, all sizes interleaved."""
+    warm: dict[tuple[str, int], Callable[[], object]] = {("warm", fleet.size): fleet.warm for fleet in fleets}
+    slower: dict[tuple[str, int], Callable[[], object]] = {}
+    for fleet in fleets:
+        subjects = {"metrics": fleet.metrics, "encode": fleet.encode, "flush": fleet.flush}
+        slower |= {(name, fleet.size): subject for name, subject in subjects.items()}
+    return interleaved(warm, rounds * 100) | interleaved(slower, rounds * 5)
 
 
 def row_of_bytes(fleet: Fleet, redis: Redis) -> tuple[int, ...]:
@@ -119,52 +144,71 @@ def row_of_bytes(fleet: Fleet, redis: Redis) -> tuple[int, ...]:
     return (fleet.size, *over_redis[:2], len(fleet.warm()), len(fleet.metrics()), over_redis[2])
 
 
-def without_asking(fleets: Sequence[Fleet], contents: Mapping[int, Families], rounds: int) -> Figures:
-    """What asks no node and still reads or writes Redis, all sizes interleaved."""
-    subjects: dict[tuple[str, int], Callable[[], object]] = {}
-    for fleet in fleets:
-        families = contents[fleet.size]
-        subjects["metrics", fleet.size] = fleet.metrics
-        subjects["encode", fleet.size] = lambda f=families: generate_latest(f)
-        subjects["flush", fleet.size] = fleet.flush
-    return interleaved(subjects, rounds)
+def ratio(figures: Figures, subject: str, base: str, size: int, base_size: int | None = None) -> float:
+    """How many times longer."""
+    return figures[subject, size].median / figures[base, base_size or size].median
 
 
-def times(figures: Figures, contents: Mapping[int, Families]) -> Table:
-    """The table of milliseconds, its chart and its goals."""
-    least, most = min(contents), max(contents)
-
-    def ratio(subject: str, size: int, base: str, base_size: int) -> float:
-        return figures[subject, size].median / figures[base, base_size].median
-
+def checks(figures: Figures, sizes: Sequence[int]) -> Table:
+    """Cold and warm, with their goals and the chart."""
     rows = [
         (
-            size, figures["cold", size], figures["bare", size], ratio("cold", size, "bare", size),
-            figures["warm", size], families.series, figures["metrics", size], figures["encode", size],
-            ratio("metrics", size, "encode", size), figures["flush", size],
+            size,
+            *(figures["cold", size], figures["bare", size], ratio(figures, "cold", "bare", size)),
+            *(figures["cold plain", size], figures["bare plain", size]),
+            ratio(figures, "cold plain", "bare plain", size),
+            figures["warm", size],
         )
-        for size, families in contents.items()
-    ]  # fmt: skip
+        for size in sizes
+    ]
     columns = (
-        "nodes", "cold check", "bare drain", "times bare", "warm check", "series", "`/metrics`", "in memory",
-        "times in memory", "flush",
-    )  # fmt: skip
-    goals = (
-        at_most(f"Cold check of {most:,} nodes, times the bare drain", 1.3, ratio("cold", most, "bare", most)),
-        at_most(f"Warm check of {most:,} nodes, times that of {least}", 1.2, ratio("warm", most, "warm", least)),
-        at_most(
-            f"`/metrics` with {most:,} nodes, times `generate_latest` of its series in memory",
-            2.0, ratio("metrics", most, "encode", most),
-        ),
-    )  # fmt: skip
-    return Table(
-        "Scale: milliseconds, median (quartiles)", columns, rows, NOTES, {"latency-nodes.png": chart(figures)}, goals
+        "nodes",
+        "cold check",
+        "bare drain",
+        "times bare",
+        "cold, plain",
+        "bare, plain",
+        "times bare",
+        "warm check",
     )
+    least, most = min(sizes), max(sizes)
+    bare, plain = ratio(figures, "cold", "bare", most), ratio(figures, "cold plain", "bare plain", most)
+    goals = (
+        at_most(f"Cold check of {most:,} workers, times the bare drain of their replies", 1.3, bare),
+        at_most("The same of workers without this package", 1.3, plain),
+        at_most(
+            f"Warm check of {most:,} workers, times that of {least}", 1.2, ratio(figures, "warm", "warm", most, least)
+        ),
+    )
+    charts = {"latency-nodes.png": chart(figures)}
+    return Table("Scale: checks, milliseconds, median (quartiles)", columns, rows, NOTES, charts, goals)
+
+
+def others(figures: Figures, series: Mapping[int, int]) -> Table:
+    """Scrape and flush."""
+    rows = [
+        (
+            *(size, number, figures["metrics", size], figures["encode", size]),
+            *(ratio(figures, "metrics", "encode", size), figures["flush", size]),
+        )
+        for size, number in series.items()
+    ]
+    columns = ("nodes", "series", "`/metrics`", "in memory", "times in memory", "flush")
+    most = max(series)
+    wanted = f"`/metrics` with {most:,} workers, times `generate_latest` of its series in memory"
+    goals = (at_most(wanted, 2.0, ratio(figures, "metrics", "encode", most)),)
+    return Table("Scale: scrape and flush, milliseconds, median (quartiles)", columns, rows, OTHER_NOTES, goals=goals)
 
 
 def chart(figures: Figures) -> dict[str, object]:
     """Health against nodes."""
-    labels = {"cold": "health/, cold", "bare": "bare drain of the same replies", "warm": "health/, warm"}
+    labels = {
+        "cold": "health/, cold",
+        "bare": "bare drain of the same replies",
+        "cold plain": "cold, nodes without the package",
+        "bare plain": "bare drain of theirs",
+        "warm": "health/, warm",
+    }
     lines = {
         label: [(size, found.median) for (name, size), found in figures.items() if name == subject]
         for subject, label in labels.items()
