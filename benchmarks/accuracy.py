@@ -135,13 +135,13 @@ def measure(quick: bool) -> list[Table]:
         folder, child_folder = (Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2))
         url = stack.enter_context(redis_server()).url
         environ = {"PROMETHEUS_MULTIPROC_DIR": str(child_folder)}
-        worker = Worker(url, folder, "-E", app="benchmarks.accuracy_jobs:app", concurrency=4, environ=environ)
-        stack.callback(worker.end)
+        app = "benchmarks.accuracy_jobs:app"
+        stack.callback(Worker(url, folder, "-E", app=app, concurrency=4, environ=environ, ready=False).end)
         found = contenders(url, folder, child_folder, stack)
         storm = Storm(url, 0.05 if quick else 1)
         stack.callback(storm.close)
         storm.run(found.values())
-        settle(found.values(), 2 if quick else 8)
+        settle(found.values(), 0 if quick else 8)
         return [table(found, storm.truth())]
 
 

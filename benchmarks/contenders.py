@@ -105,11 +105,13 @@ def contenders(url: str, folder: Path, child_folder: Path, stack: ExitStack) -> 
 
     found = {OURS: Contender(_ours(), lambda: Web(url, logs()))}
     stack.callback(found[OURS].end)
-    for peer, (series, ready) in _PEERS.items():
-        if peer in installed():
-            found[f"{peer.name} {peer.version}"] = contender = Contender(series, lambda p=peer: p.start(url, logs()))
-            stack.callback(contender.end)
-            wait_until(lambda c=contender, name=ready: c.shown().total(name) == 1, f"{peer.name} knows the worker", 30)
+    peers = {f"{peer.name} {peer.version}": peer for peer in installed(_PEERS)}
+    for name, peer in peers.items():
+        found[name] = Contender(_PEERS[peer][0], lambda p=peer: p.start(url, logs()))
+        stack.callback(found[name].end)
+    for name, peer in peers.items():
+        heard = _PEERS[peer][1]
+        wait_until(lambda n=name, h=heard: found[n].shown().total(h) == 1, f"{name} has heard of the worker", 30)
     found["prometheus_client multiprocess"] = Contender(_child(), read=lambda: _read_files(child_folder))
     return found
 
