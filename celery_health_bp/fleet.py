@@ -6,7 +6,8 @@ those that came lately; a check ends with the last of them. A reply that comes
 later is read by the next check, and expected from then on.
 
 Workers that run this package say everything in their reply to the first
-command. The others are asked the rest as soon as there is one of them.
+command, and once all are known to do so they are asked no other. The rest is
+asked as soon as there is one that does not.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Fleet:
         self._memory_seconds = memory_seconds
         self._line: Line | None = None
         self._expected: set[Pair] | None = None
-        self._commands = FIRST
+        self._commands = COMMANDS  # nobody knows yet who says everything at once
         self._slow: set[Pair] = set()
         self._consumed: set[str] = set()
         self._answered_at: dict[str, float] = {}
@@ -193,7 +194,7 @@ class Fleet:
         if others and self._commands == FIRST:
             line.publish(REST)
             self._collect(line, line.answered | {(node, command) for node in others for command in REST}, deadline)
-        self._commands = COMMANDS if others else FIRST
+        self._commands = COMMANDS if others or not line.replies else FIRST
 
     def _measured(self) -> set[str]:
         return set(self._queues) if self._queues is not None else declared_queues(self._app) | self._consumed

@@ -87,3 +87,10 @@ def test_a_worker_without_this_package_is_asked_for_the_rest_within_its_first_ch
     before = published(redis)
     health.observe()
     assert published(redis) - before < len(REST)
+
+
+def test_a_worker_that_cannot_tell_its_stats_is_listed_all_the_same(celery_app: Celery, health: CeleryHealth) -> None:
+    """A step of the user's that fails within ``stats`` hides no worker: the first check asks for everything."""
+    others = {command: reply for command, reply in REPLIES.items() if command != "stats"}
+    with ScriptedNode(celery_app, "a@t", others):
+        assert [health.check().active_workers for _ in range(2)] == [("a@t",)] * 2
