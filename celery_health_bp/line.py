@@ -35,7 +35,8 @@ class Line:
         io_timeout_seconds: bounds each call to the broker.
 
     Attributes:
-        replies: node name -> command -> reply, to the commands sent since ``begin``.
+        replies: node name -> command -> reply, to the commands sent since ``begin``; errors are left out,
+            their nodes are not.
         answered: the same as pairs.
         late: pairs that answered to an earlier ``begin``; the caller takes them out.
         doubled: nodes that answered the same command twice.
@@ -175,9 +176,10 @@ class Line:
         if not isinstance(body, Mapping):
             return
         for node, reply in body.items():
-            if isinstance(reply, Mapping) and "error" in reply:
-                continue
-            self._take((node, command), ticket, reply)
+            if not (isinstance(reply, Mapping) and "error" in reply):
+                self._take((node, command), ticket, reply)
+            elif ticket == self._ticket:
+                self.replies.setdefault(node, {})
 
     def _take(self, pair: Pair, ticket: str, reply: Any) -> None:
         current = ticket == self._ticket

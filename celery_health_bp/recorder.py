@@ -24,7 +24,7 @@ from .ledger import Counts, Ledger
 from .settings import Settings
 from .stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 #: How much longer the pause gets after each failed flush, and its limit.
 BACKOFF_FACTOR, BACKOFF_LIMIT_SECONDS = 2, 15.0
@@ -43,13 +43,13 @@ class Recorder:
         in_worker: this process is a worker with our step, which answers for its counts.
     """
 
-    in_worker = False
+    in_worker: bool = False
 
     def __init__(self, settings: Settings, store: Store | None) -> None:
         factor = 1 if store is None else WAITING_CUSTOMERS_FACTOR
         self.settings = settings
-        self.pid = os.getpid()
-        self.ledger = Ledger(settings.duration_buckets_seconds, settings.max_customers * factor)
+        self.pid: int = os.getpid()
+        self.ledger: Ledger = Ledger(settings.duration_buckets_seconds, settings.max_customers * factor)
         self._store = store
         self._writer = f"{socket.gethostname()}:{self.pid}:{uuid4().hex}"
         self._sequence = 0

@@ -93,8 +93,8 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
             if name in cls.__dict__:
                 setattr(cls, name, wrap(cls.__dict__[name]))
 
-    on_success = _counting(Request.on_success)
-    execute_using_pool = _watching(Request.execute_using_pool)
+    on_success: Callable[..., Any] = _counting(Request.on_success)
+    execute_using_pool: Callable[..., Any] = _watching(Request.execute_using_pool)
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process has begun the attempt; ``time_accepted`` is monotonic."""

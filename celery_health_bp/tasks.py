@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from celery import Task, signals
 
@@ -12,13 +12,18 @@ from . import eager
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+if TYPE_CHECKING:  # Celery's class is generic in its stubs alone
+    _Task: TypeAlias = Task[..., Any]
+else:
+    _Task = Task
+
 REQUEST = "celery_health_bp.request:MonitoredRequest"
 STEP = "celery_health_bp.worker:RecorderStep"
 #: Message header with the time of publishing in seconds since the epoch.
 PUBLISHED_HEADER = "celery_health_published"
 
 
-class MonitoredTask(Task):  # type: ignore[misc]  # celery ships no types
+class MonitoredTask(_Task):  # type: ignore[misc]  # celery ships no types
     """A task whose attempts are counted; use it as ``base=`` or as ``Celery(task_cls=...)``.
 
     The worker needs nothing else: a task of this class brings along what runs

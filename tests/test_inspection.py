@@ -94,3 +94,15 @@ def test_a_worker_that_cannot_tell_its_stats_is_listed_all_the_same(celery_app: 
     others = {command: reply for command, reply in REPLIES.items() if command != "stats"}
     with ScriptedNode(celery_app, "a@t", others):
         assert [health.check().active_workers for _ in range(2)] == [("a@t",)] * 2
+
+
+def test_one_that_cannot_tell_its_stats_and_joins_later_is_listed_too(
+    celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker], redis: RedisServer
+) -> None:
+    """Its error in answer to the one message makes the check ask on."""
+    worker = start_worker(redis.url)
+    for _ in range(3):
+        assert health.check().active_workers == (worker.name,)
+    others = {command: reply for command, reply in REPLIES.items() if command != "stats"}
+    with ScriptedNode(celery_app, "a@t", others):
+        wait_until(lambda: health.check().active_workers == ("a@t", worker.name), "both are listed")
