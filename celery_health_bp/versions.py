@@ -64,7 +64,7 @@ DIFFERENCES: dict[str, Difference] = {
     "cold_shutdown_tells": Difference(
         (5, 3),
         "a cold shutdown of prefork says which attempts lost their process",
-        "before, the worker's last step counts what was still running as WorkerLostError",
+        "before, what was still running when the worker's process ended is counted as WorkerLostError",
     ),
     "gevent_terminate": Difference(
         (5, 5),
@@ -73,8 +73,8 @@ DIFFERENCES: dict[str, Difference] = {
     ),
     "cold_shutdown_cancels": Difference(
         (5, 5),
-        "a cold shutdown cancels what runs: before, it killed the processes of prefork and waited in other pools",
-        "aborted as cancelled; before, failed with WorkerLostError in prefork, completed elsewhere",
+        "a cold shutdown cancels what runs: before, it killed processes, waited for threads, and left greenlets behind",
+        "aborted as cancelled; before, failed with WorkerLostError, or completed if it came to that",
     ),
     "cancelled_with_argument": Difference(
         (5, 6),

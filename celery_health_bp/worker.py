@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from typing import Any
 
 from celery import bootsteps
-from celery.concurrency.prefork import TaskPool
 from celery.worker.control import inspect_command
 from celery.worker.state import active_requests
 from kombu.utils.imports import symbol_by_name
@@ -53,11 +53,8 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         self._recorder.stop()
 
     def terminate(self, parent: Any) -> None:
-        """Send the last counts of a cold shutdown, also of what it killed without a word (``cold_shutdown_tells``)."""
-        if isinstance(parent.pool, TaskPool):
-            for request in list(active_requests):
-                if isinstance(request, MonitoredRequest):
-                    request.count_as_lost()
+        """Send the counts of a cold shutdown; what it killed without a word is known when the process ends."""
+        atexit.register(_count_as_lost)  # before the recorder's own, which sends it
         self._recorder.stop()
 
     def info(self, parent: Any) -> dict[str, Any]:
@@ -69,3 +66,10 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
 def counts(state: Any, **_: Any) -> dict[str, Any]:
     """What this worker counted since it started, for a scrape without a store."""
     return recorder_of(state.app).ledger.copy().to_rows()
+
+
+def _count_as_lost() -> None:
+    """Threads have been waited for by now: what still runs ends with this process (``cold_shutdown_tells``)."""
+    for request in list(active_requests):
+        if isinstance(request, MonitoredRequest):
+            request.count_as_lost()

@@ -242,7 +242,8 @@ SHUTDOWNS = {
     "gevent": "aborted cancelled",
 }
 if not DIFFERENCES["cold_shutdown_cancels"].holds:
-    SHUTDOWNS = {**dict.fromkeys(POOLS, "completed"), "prefork": "failed WorkerLostError"}
+    LOST = "failed WorkerLostError"
+    SHUTDOWNS = {"prefork": LOST, "threads": "completed", "solo": "completed", "gevent": f"completed or {LOST}"}
 SOLO_OUTLIVES_SIGQUIT = "NotImpl" in SHUTDOWNS["solo"] and not DIFFERENCES["solo_quits"].holds
 
 
@@ -265,8 +266,8 @@ def test_an_attempt_in_the_middle_of_a_shutdown_is_counted(
         worker.wait_for("NotImplementedError")
         worker.end()
     worker.wait(30)
-    end = "completed" if signals == ["SIGTERM"] else SHUTDOWNS[pool]
-    assert counted(read()) == {"middle": with_starts({end: 1})}
+    ends = "completed" if signals == ["SIGTERM"] else SHUTDOWNS[pool]
+    assert counted(read()) in [{"middle": with_starts({end: 1})} for end in ends.split(" or ")]
 
 
 def test_an_attempt_whose_broker_connection_was_lost_is_cancelled(
