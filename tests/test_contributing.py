@@ -63,5 +63,5 @@ def test_the_environment_that_is_shown_is_one_of_tox() -> None:
     """The command for one environment names factors that tox.ini has."""
     tox = ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
-    (shown,) = re.findall(r"tox -e (\S+)", text("CONTRIBUTING.md"))
+    (shown,) = re.findall(r"tox run -e (\S+)", text("CONTRIBUTING.md"))
     assert f"{shown.partition('-')[2]}:" in tox["testenv:py{310,311,312,313}-celery{52,53,54,55,56,57}"]["deps"]
