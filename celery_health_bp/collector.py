@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -18,6 +19,7 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from .errors import CeleryHealthError
@@ -136,27 +138,42 @@ def _count(tasks: Sized | None) -> int | None:
     return None if tasks is None else len(tasks)
 
 
+#: A number and the values of its labels.
+_Row = tuple[Any, ...]
+
+
+class _Samples:
+    """Samples that are made while they are written: of 100,000 at once the garbage collector takes notice."""
+
+    def __init__(self, name: str, labels: list[str], rows: list[_Row]) -> None:
+        self._name, self._labels, self._rows = name, labels, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for number, *values in self._rows:
+            yield Sample(self._name, dict(zip(self._labels, values, strict=True)), number)
+
+
 def job_families(
     counts: list[tuple[str | None, Counts]], namespace: str, bounds: tuple[float, ...]
 ) -> Iterator[Metric]:
     """The families of job counts; a ``worker`` label only where counts belong to one worker."""
     prefix = f"{namespace}_" if namespace else ""
     extra = ["worker"] if any(worker is not None for worker, _ in counts) else []
-    counters = {
-        kind: CounterMetricFamily(
-            f"{prefix}background_job_{kind}",
-            HELP[kind],
-            labels=["task_name", *([detail_label] if detail_label else []), "customer_id", *extra],
-        )
-        for kind, detail_label in COUNTERS.items()
-    }
+    rows: dict[str, list[_Row]] = {kind: [] for kind in COUNTERS}
     for worker, found in counts:
         own = [worker or ""] if extra else []
         for (kind, task_name, detail, customer_id), number in found.counters.items():
-            if kind in counters:  # a worker of a newer version may count more
+            if kind in rows:  # a worker of a newer version may count more
                 details = [detail] if COUNTERS[kind] else []
-                counters[kind].add_metric([task_name, *details, customer_id, *own], number)
-    yield from counters.values()
+                rows[kind].append((number, task_name, *details, customer_id, *own))
+    for kind, detail_label in COUNTERS.items():
+        counter = CounterMetricFamily(f"{prefix}background_job_{kind}", HELP[kind])
+        labels = ["task_name", *([detail_label] if detail_label else []), "customer_id", *extra]
+        counter.samples = _Samples(f"{counter.name}_total", labels, rows[kind])  # type: ignore[assignment]
+        yield counter
     for name in HISTOGRAMS:
         metric = f"{prefix}background_job_{name}_seconds"
         family = HistogramMetricFamily(metric, HELP[name], labels=["task_name", *extra])

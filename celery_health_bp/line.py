@@ -173,10 +173,10 @@ class Line:
 
     def _on_reply(self, body: Any, message: Any) -> None:
         ticket, _, command = str(message.headers.get("ticket", "")).partition(".")
-        if not isinstance(body, Mapping):
+        if not isinstance(body, dict):
             return
         for node, reply in body.items():
-            if not (isinstance(reply, Mapping) and "error" in reply):
+            if not (isinstance(reply, dict) and "error" in reply):
                 self._take((node, command), ticket, reply)
             elif ticket == self._ticket:
                 self.replies.setdefault(node, {})
