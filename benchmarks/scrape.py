@@ -157,7 +157,7 @@ def by_series(found: dict[int, Cells], goal: int) -> Table:
     columns = ("series", *found[goal])
     rows = [(series, *cells.values()) for series, cells in found.items()]
     lines = {
-        name: [(series, cells[name].median) for series, cells in found.items() if cells[name] != "-"]
+        name.strip("`"): [(series, cells[name].median) for series, cells in found.items() if cells[name] != "-"]
         for name in columns
         if isinstance(found[goal].get(name), Figure)
     }
