@@ -16,20 +16,25 @@ from celery.worker.request import Request
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+#: With more running and scheduled attempts the worker is asked as any other: others read ``stats`` too.
+MAX_TASKS = 1000
+
 
 def inspection(consumer: Any) -> Mapping[str, Any]:
-    """Queues, running and scheduled attempts, and the number of reserved ones; empty if that fails.
+    """Queues, attempts that run or are scheduled, how many are reserved; empty if they are too many, or that fails.
 
     Arguments:
         consumer: the ``celery.worker.consumer.Consumer``.
     """
     try:
-        running = list(state.active_requests)
+        running, waiting = list(state.active_requests), list(consumer.timer.schedule.queue)
+        if len(running) + len(waiting) > MAX_TASKS:
+            return {}
         queues = consumer.task_consumer.queues if consumer.task_consumer else ()
         return {
             "active_queues": [{"name": queue.name} for queue in queues],
             "active": [{**_task(request), "time_start": request.time_start} for request in running],
-            "scheduled": list(_scheduled(consumer.timer.schedule.queue)),
+            "scheduled": list(_scheduled(waiting)),
             "reserved": len(set(state.reserved_requests).difference(running)),
         }
     except Exception:  # then the worker is asked as any other
@@ -38,7 +43,7 @@ def inspection(consumer: Any) -> Mapping[str, Any]:
 
 
 def _scheduled(waiting: Any) -> Iterator[dict[str, Any]]:
-    for entry in list(waiting):
+    for entry in waiting:
         for request in entry.entry.args[:1] or ():
             if isinstance(request, Request):
                 yield {"eta": request.eta.isoformat() if request.eta else None, "request": _task(request)}

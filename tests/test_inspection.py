@@ -12,6 +12,7 @@ from celery import Celery
 
 from celery_health_bp import CeleryHealth, Settings
 from celery_health_bp.fleet import COMMANDS, REST
+from celery_health_bp.inspection import MAX_TASKS
 from celery_health_bp.replies import worker_of
 
 from .nodes import REPLIES, ScriptedNode
@@ -87,6 +88,18 @@ def test_a_worker_without_this_package_is_asked_for_the_rest_within_its_first_ch
     before = published(redis)
     health.observe()
     assert published(redis) - before < len(REST)
+
+
+def test_a_worker_with_very_many_scheduled_attempts_keeps_its_stats_short(
+    redis: RedisServer, celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker]
+) -> None:
+    """Of 1,001 scheduled attempts ``stats`` says nothing, and a check knows them all the same."""
+    worker = start_worker(redis.url)
+    for _ in range(MAX_TASKS + 1):
+        celery_app.send_task("tests.jobs.work", countdown=600)
+    wait_until(lambda: len(health.observe().scheduled) == MAX_TASKS + 1, "all are known", 60)
+    (stats,) = celery_app.control.inspect([worker.name]).stats().values()
+    assert stats["celery_health"]["inspection"] == {}
 
 
 def test_a_worker_that_cannot_tell_its_stats_is_listed_all_the_same(celery_app: Celery, health: CeleryHealth) -> None:
