@@ -122,7 +122,7 @@ class CeleryHealth:
         return self._process().job_counts()
 
     def close(self) -> None:
-        """Close this process's connection; the next check opens a new one. Done by itself at exit."""
+        """Close this process's connections; the next check opens new ones. Done by itself at exit."""
         self._process().close()
 
     def _process(self) -> _Process:
@@ -156,6 +156,9 @@ class _Process:
                 self._fleet.close()
             finally:
                 self._fleet_lock.release()
+        store = self.__dict__.get("_store")
+        if store is not None and self._pid == os.getpid():
+            store.close()
 
     def observe(self) -> Observation:
         settings, last = self._settings, self._last

@@ -156,7 +156,7 @@ class Recorder:
                     self._thread = thread
 
     def stop(self, **_: Any) -> None:
-        """End the thread, and send what is left; does nothing in a child that inherited this recorder."""
+        """End the thread, send what is left, disconnect; does nothing in a child that inherited this recorder."""
         if self.pid != os.getpid():
             return
         thread, self._thread = self._thread, None
@@ -165,6 +165,8 @@ class Recorder:
             thread.join(timeout=2 * SOCKET_TIMEOUT_SECONDS)
         if self.flush():  # a batch whose sending had failed before goes first,
             self.flush()  # then what was counted since
+        if self._store is not None:
+            self._store.close()
         # atexit calls this again: jobs of the threads pool may end after the worker (Celery up to 5.4).
 
     def _run(self, stopping: Event) -> None:

@@ -29,4 +29,4 @@ class Store(Protocol):
         """
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections; the next call opens new ones."""

@@ -78,7 +78,7 @@ class RedisStore:
 
     def close(self) -> None:
         """See ``Store.close``."""
-        self._client.close()
+        self._client.connection_pool.disconnect()  # redis-py's own close() leaves it open before 5.0
 
     def __str__(self) -> str:
         """Where it is, without credentials."""
