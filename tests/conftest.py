@@ -5,31 +5,72 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from celery import Celery
 from flask import Flask
+from kombu import pools
 
 from celery_health_bp import CeleryHealth, MetricsMiddleware, Settings, create_blueprint
+from celery_health_bp.errors import ConfigurationError
+from celery_health_bp.recorder import recorder_of
 
+from . import leaks
 from .processes import Process, Web, Worker
 from .servers import RabbitServer, RedisServer, missing_rabbitmq
 
 
+def may_leave(request: pytest.FixtureRequest) -> set[str]:
+    """What a test is marked to leave."""
+    return {kind for mark in request.node.iter_markers("leaves") for kind in mark.args}
+
+
+def left_on_redis(server: RedisServer) -> list[str]:
+    """Reply queues that nobody deletes any more."""
+    from redis.exceptions import AuthenticationError
+
+    with server.client() as client, suppress(AuthenticationError):  # a server of tests of wrong credentials
+        return leaks.left(lambda: leaks.reply_queues(leaks.names_on_redis(client)))
+    return []
+
+
+def left_on_rabbitmq(server: RabbitServer) -> list[str]:
+    """The same on RabbitMQ."""
+    return leaks.left(lambda: leaks.reply_queues(server.queues()))
+
+
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that leaves a thread, a process or an open file behind has failed.
+
+    Other fixtures ask for it to be set up after it: pytest-flask asks for ``app`` before all of ours.
+    """
+    with leaks.nothing_left({"threads", "processes", "descriptors"} - may_leave(request)):
+        yield
+        pools.reset()  # connections of the test's own Celery clients
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine reaches a test."""
+    if request.node.get_closest_marker("measured") is None:  # to measure all processes costs a third of the time
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for key in [key for key in os.environ if key.startswith("CELERY_")]:
         monkeypatch.delenv(key)
 
 
 @pytest.fixture
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis of the test's own."""
+def redis(
+    _nothing_left: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    """A Redis of the test's own, without reply queues in the end."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
+    remaining = left_on_redis(server) if "broker" not in may_leave(request) and server.answers() else []
     server.stop()
+    assert not remaining, f"left: {'; '.join(remaining)}"
 
 
 @pytest.fixture(scope="session")
@@ -46,21 +87,26 @@ def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServ
 
 
 @pytest.fixture
-def rabbit(rabbit_node: RabbitServer) -> Iterator[RabbitServer]:
-    """The node, its virtual host emptied after the test."""
+def rabbit(rabbit_node: RabbitServer, _nothing_left: None, request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
+    """The node, emptied after the test, and without reply queues before that."""
     yield rabbit_node
-    rabbit_node.control("delete_vhost", "/")
-    rabbit_node.control("add_vhost", "/")
-    rabbit_node.control("set_permissions", "-p", "/", "guest", ".*", ".*", ".*")
+    pools.reset()  # an exclusive queue goes with its connection
+    names = rabbit_node.queues()
+    allowed = not leaks.reply_queues(names) or "broker" in may_leave(request)
+    remaining = [] if allowed else left_on_rabbitmq(rabbit_node)
+    rabbit_node.delete_queues(names)
+    assert not remaining, f"left: {'; '.join(remaining)}"
 
 
 @pytest.fixture
-def started() -> Iterator[list[Process]]:
+def started(_nothing_left: None) -> Iterator[list[Process]]:
     """Processes to end with the test."""
     processes: list[Process] = []
     yield processes
+    measured = "COVERAGE_PROCESS_CONFIG" in os.environ  # a process that is killed would leave no data
     for process in reversed(processes):
-        process.end(signal.SIGKILL)
+        process.end(signal.SIGQUIT if measured and isinstance(process, Worker) else process.last_signal)
+    assert [line for process in processes for line in process.warnings()] == []
 
 
 @pytest.fixture
@@ -94,7 +140,7 @@ def celery_app(redis: RedisServer) -> Celery:
 
 
 @pytest.fixture
-def make_app() -> Iterator[Callable[..., Flask]]:
+def make_app(_nothing_left: None) -> Iterator[Callable[..., Flask]]:
     """Makes a Flask application around a Celery app: ``make_app(celery_app, **settings)``."""
     made: list[CeleryHealth] = []
 
@@ -108,6 +154,8 @@ def make_app() -> Iterator[Callable[..., Flask]]:
 
     yield make
     for health in made:
+        with suppress(ConfigurationError):  # the test's wrong settings: there is none
+            recorder_of(health.app).stop()
         health.close()
 
 

@@ -27,7 +27,13 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 15) 
 
 
 class Process:
-    """A child process in a session of its own, its output in a file."""
+    """A child process in a session of its own, its output in a file.
+
+    Attributes:
+        last_signal: ends it after its test.
+    """
+
+    last_signal = signal.SIGKILL
 
     def __init__(self, command: list[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
         self._log = log
@@ -69,6 +75,10 @@ class Process:
         wait_until(matches, f"{pattern!r} in the output", seconds)
         assert found[-1] is not None
         return found[-1]
+
+    def warnings(self) -> list[str]:
+        """Warnings of Python whose place is this package; most are shown with ``PYTHONDEVMODE=1`` alone."""
+        return re.findall(r".*/celery_health_bp/\S+:\d+: \w*Warning: .*", self.output())
 
     def send_signal(self, number: int) -> None:
         """Send it a signal."""
@@ -118,6 +128,8 @@ class Worker(Process):
 
 class Web(Process):
     """A real gunicorn with ``tests.web`` on a free port."""
+
+    last_signal = signal.SIGTERM  # a web process that is killed leaves its reply queue
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # close() alone leaves its thread waiting
         self._listener.close()
         self.cut()
 

@@ -7,9 +7,11 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from kombu import Connection
 
 from .processes import Process, wait_until
 
@@ -125,6 +127,16 @@ class RabbitServer:
         command = [str(self._bin / "rabbitmqctl"), *arguments]
         done = subprocess.run(command, env=self._environ, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout
+
+    def queues(self) -> set[str]:
+        """Names of the queues of the default virtual host."""
+        return set(self.control("-q", "list_queues", "name", "--no-table-headers").split())
+
+    def delete_queues(self, names: Iterable[str]) -> None:
+        """Delete queues, also such as are gone; exchanges without queues hold nothing."""
+        with Connection(self.url) as connection:
+            for name in names:
+                connection.default_channel.queue_delete(name)
 
     def stop(self) -> None:
         """End the node and the port mapper that came with it."""

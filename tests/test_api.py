@@ -269,6 +269,7 @@ def forked_server(app: Flask) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.leaves("broker", reason="the server's process is killed")
 def test_a_server_forked_from_a_used_application_answers(
     redis: RedisServer, start_worker: Callable[..., Worker], app: Flask, client: FlaskClient
 ) -> None:

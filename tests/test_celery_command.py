@@ -17,6 +17,8 @@ from celery import Celery
 from .processes import ROOT, Process, Worker, celery_environ, wait_until
 from .servers import RedisServer
 
+pytestmark = pytest.mark.measured
+
 COMMAND = [sys.executable, "-m", "celery", "-A", "tests.jobs:app", "health"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from .exposition import Exposition
 from .processes import ROOT, Process, celery_environ, wait_until
 from .servers import RedisServer
+
+pytestmark = pytest.mark.measured
 
 PROJECT = ROOT / "examples" / "django_project"
 
@@ -53,6 +56,7 @@ def project(redis: RedisServer, tmp_path: Path, started: list[Process]) -> str:
     started.append(Process([*worker, "--without-mingle", "--loglevel=info"], tmp_path / "worker.log", environ))
     web = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi", "--threads", "2"]
     started.append(Process(web, tmp_path / "web.log", environ))
+    started[1].last_signal = signal.SIGTERM  # killed, it would leave its reply queue
     started[0].wait_for(r"testhost ready\.")
     return started[1].wait_for(r"Listening at: (http://[^ ]+)").group(1)
 

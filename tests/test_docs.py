@@ -40,12 +40,14 @@ def guide(tmp_path: Path, redis: RedisServer, started: list[Process]) -> Guide:
 # -- pages that are followed from top to bottom --
 
 
+@pytest.mark.leaves("broker", reason="what the shell started is killed with it")
 @pytest.mark.parametrize("page", ["flask.md", "wsgi.md", "grafana.md", "kubernetes.md"])
 def test_a_guide_does_what_it_shows(guide: Guide, page: str) -> None:
     """Every command of the page ends well and prints what the page shows."""
     guide.follow(page)
 
 
+@pytest.mark.leaves("broker", reason="what the shell started is killed with it")
 @pytest.mark.timeout(240)
 def test_from_an_empty_django_project_to_a_firing_alert(guide: Guide) -> None:
     """The Django guide and then the Prometheus guide, in one folder, end with an alert that fires."""
@@ -54,6 +56,7 @@ def test_from_an_empty_django_project_to_a_firing_alert(guide: Guide) -> None:
     guide.follow("prometheus.md")
 
 
+@pytest.mark.leaves("broker", reason="what the shell started is killed with it")
 def test_the_commands_of_the_runbook_work_on_a_live_fleet(guide: Guide) -> None:
     """The workers of the best practices run, and every command of the alerts' pages ends well on them."""
     guide.write("# upstream.py\n" + readme.blocks("python")[0])

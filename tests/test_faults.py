@@ -188,6 +188,7 @@ def test_a_broker_that_freezes_during_a_check_is_not_taken_for_missing_workers(
     assert probe(app).status == 200
 
 
+@pytest.mark.leaves("broker", reason="the way to the broker is cut when the client closes")
 @pytest.mark.parametrize("opened", [False, True], ids=["new", "opened"])
 def test_dropped_packets_do_not_hang_a_probe(
     opened: bool, redis: RedisServer, node: ScriptedNode, make_app: Callable[..., Flask]
@@ -207,6 +208,7 @@ def test_dropped_packets_do_not_hang_a_probe(
     assert after.status == 200
 
 
+@pytest.mark.leaves("broker", reason="the way to the broker is cut when the client closes")
 def test_a_connection_that_died_meanwhile_costs_no_wrong_answer(
     redis: RedisServer, node: ScriptedNode, make_app: Callable[..., Flask]
 ) -> None:

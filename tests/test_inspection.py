@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -21,9 +21,11 @@ from .servers import RedisServer
 
 
 @pytest.fixture
-def health(celery_app: Celery) -> CeleryHealth:
+def health(celery_app: Celery) -> Iterator[CeleryHealth]:
     """Health without a cache."""
-    return CeleryHealth(lambda: celery_app, Settings(cache_seconds=0))
+    health = CeleryHealth(lambda: celery_app, Settings(cache_seconds=0))
+    yield health
+    health.close()
 
 
 def published(redis: RedisServer) -> int:

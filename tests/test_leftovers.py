@@ -118,6 +118,7 @@ def bind(redis: RedisServer, name: str) -> None:
 HOUR = 3600
 
 
+@pytest.mark.leaves("broker", reason="queues that are not ours to remove")
 @pytest.mark.parametrize(
     ("host", "pid", "lease", "removed"),
     [
@@ -148,6 +149,7 @@ def test_only_abandoned_queues_are_removed(
     assert any(name.encode() in member for member in bindings) == (not removed)
 
 
+@pytest.mark.leaves("broker", reason="queues that are not ours to remove")
 def test_queues_of_others_are_left_alone(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:

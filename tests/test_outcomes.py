@@ -23,6 +23,8 @@ from .processes import Web, Worker, wait_until
 from .proxy import Proxy
 from .servers import RedisServer
 
+pytestmark = pytest.mark.measured
+
 APP = "tests.outcome_jobs:app"
 POOLS = ("prefork", "threads", "solo", "gevent")
 #: Of the worker under test: what was counted is there to be read soon.

@@ -138,6 +138,7 @@ def shell(project: tuple[Path, dict[str, str]]) -> Iterator[Shell]:
         process.end()
 
 
+@pytest.mark.leaves("broker", reason="what the shell started is killed with it")
 def test_quickstart_gives_the_output_that_it_shows(shell: Shell, redis: RedisServer) -> None:
     """Its commands, run in order on a real worker and a real server, print what the README shows."""
     for command, shown in commands(_console("--hostname")):

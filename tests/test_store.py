@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socket import create_server
+from socket import SHUT_RDWR, create_server
 from typing import Any
 
 import pytest
@@ -146,6 +146,7 @@ def broken_tls(tmp_path: Path) -> Iterator[int]:
 
     threading.Thread(target=accept, daemon=True).start()
     yield listener.getsockname()[1]
+    listener.shutdown(SHUT_RDWR)  # close() alone leaves its thread waiting
     listener.close()
 
 

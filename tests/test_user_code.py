@@ -19,6 +19,8 @@ from .exposition import JOB, Exposition
 from .processes import Worker, wait_until
 from .servers import RedisServer
 
+pytestmark = pytest.mark.measured
+
 APP = "tests.user_jobs:app"
 FAST = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.1"}
 

@@ -173,8 +173,9 @@ def test_families_have_the_names_and_types_of_the_contract(
 @pytest.mark.parametrize(("namespace", "prefix"), [("shop", "shop_background_job"), ("", "background_job")])
 def test_the_namespace_is_the_user_s(celery_app: Celery, namespace: str, prefix: str) -> None:
     """``namespace`` is the first part of the job families, and may be empty."""
-    settings = Settings(namespace=namespace, timeout_seconds=0.3)
-    text = client(create_metrics_app(CeleryHealth(lambda: celery_app, settings))).get("/").text
+    health = CeleryHealth(lambda: celery_app, Settings(namespace=namespace, timeout_seconds=0.3))
+    text = client(create_metrics_app(health)).get("/").text
+    health.close()
     assert f"\n# TYPE {prefix}_started_total counter\n" in text
 
 
