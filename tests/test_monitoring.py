@@ -177,6 +177,7 @@ def test_promtool_accepts_the_scrape_jobs(tmp_path: Path) -> None:
     [
         (["alerts", "--namespace", "my-shop"], "namespace='my-shop' is not allowed: give letters"),
         (["alerts", "--failure-ratio", "nan"], "'nan' is not a number from 0 to 1"),
+        (["alerts", "--failure-ratio", "some"], "'some' is not a number from 0 to 1"),
         (["alerts", "--slow-seconds", "0"], "'0' is not a number above 0"),
         (["alerts", "--window", "5"], "'5' is not a duration above 0 such as"),
         (["alerts", "--for", "soon"], "'soon' is not a duration such as"),

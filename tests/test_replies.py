@@ -1,0 +1,52 @@
+"""Replies of whatever sends them: what cannot be read costs neither a check nor a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+from flask import Flask
+from kombu import Producer
+
+from .nodes import REPLIES, ScriptedNode
+from .probes import probe
+from .servers import RedisServer
+
+UNREADABLE: dict[str, tuple[Any, dict[str, Any]]] = {
+    "no mapping": (["pong"], {}),
+    "unknown type": (b"\x00", {"content_type": "application/x-unknown", "content_encoding": "binary"}),
+    "broken JSON": (b"{", {"content_type": "application/json", "content_encoding": "utf-8"}),
+    "an error": ({"b@t": {"error": "no such method"}}, {}),
+}
+
+
+@pytest.mark.parametrize(("body", "properties"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_reply_that_cannot_be_read_is_left_out(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], body: Any, properties: dict[str, Any]
+) -> None:
+    """Between the replies of a worker something else comes: the worker is there, and nobody besides."""
+    app = make_app(celery_app, cache_seconds=0)
+    with ScriptedNode(celery_app, "a@t"), redis.client() as client:
+        assert probe(app).status == 200
+        (member,) = client.smembers("_kombu.binding.reply.celery.pidbox")
+        with celery_app.connection_for_write() as connection:
+            name = member.decode().split("\x06\x16")[-1]
+            Producer(connection.default_channel).publish(body, exchange="", routing_key=name, **properties)
+        found = probe(app)
+    assert (found.status, found.workers) == (200, ["a@t"])
+
+
+@pytest.mark.parametrize("stats", [None, [], {"pool": []}, {"pool": {"processes": 1, "max-concurrency": "many"}}])
+def test_a_worker_that_says_nonsense_is_shown_without_it(
+    celery_app: Celery, make_app: Callable[..., Flask], stats: Any
+) -> None:
+    """What a reply does not say, or says wrongly, is null in the details; the worker counts."""
+    replies = {**REPLIES, "stats": stats, "active": "none", "scheduled": None, "reserved": {}}
+    with ScriptedNode(celery_app, "a@t", replies):
+        found = probe(make_app(celery_app))
+    (worker,) = found.body["details"]["workers"]
+    assert (found.status, found.workers) == (200, ["a@t"])
+    assert [worker[key] for key in ("pool", "concurrency", "active", "reserved")] == [None] * 4
+    assert worker["processes"] == []
