@@ -6,7 +6,7 @@ BIN := .venv/bin
 TYPED := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/pyright --verifytypes celery_health_bp --ignoreexternal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs matrix bench clean
+.PHONY: help demo test coverage lint docs matrix bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,12 @@ demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000
 
 test: .venv/test ## all tests
 	$(BIN)/pytest
+
+coverage: .venv/test ## all tests, and which lines and branches of the package they run
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter
 	$(BIN)/ruff check .
@@ -36,7 +42,7 @@ bench: .venv/bench .bench/installed ## what checks and counting cost, beside wha
 	$(BIN)/python -m benchmarks
 
 clean: ## delete what make made
-	rm -rf .venv .bench .tox build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .bench .tox build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # One stamp file per extra: install again when the requirements have changed.
 .venv/demo .venv/test .venv/lint .venv/bench: setup.cfg pyproject.toml
