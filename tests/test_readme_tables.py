@@ -6,12 +6,14 @@ import ast
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 from flask import Flask
 
+import celery_health_bp
 from celery_health_bp import CeleryHealth, Settings, create_blueprint
 from celery_health_bp.broker import REASONS
 from celery_health_bp.collector import job_families
@@ -19,7 +21,6 @@ from celery_health_bp.ledger import COUNTERS, HISTOGRAMS, Counts, Histogram, Ser
 from celery_health_bp.report import NO_WORKERS, Observation, Queue, RunningTask, ScheduledTask, Worker, judge
 from celery_health_bp.schemas import error_body, health_body, stats_body, tasks_body
 
-from .processes import ROOT
 from .readme import METRICS, README, blocks, table
 
 # -- tables --
@@ -63,7 +64,7 @@ def test_troubles_with_the_broker_are_listed(what: str, advice: str) -> None:
 
 def test_error_codes_are_those_of_the_code() -> None:
     """The README lists each code that an error body can have."""
-    sources = "".join(path.read_text() for path in (ROOT / "celery_health_bp").glob("*.py"))
+    sources = "".join(path.read_text() for path in Path(celery_health_bp.__file__).parent.glob("*.py"))
     codes = re.findall(r'(?:Refusal\(\d+, |error_body\(|code = )"(\w+)"', sources)
     listed = re.findall(r"`(\w+)`", README.split("\nCodes: ", 1)[1].split("\n\n", 1)[0])
     assert sorted(listed) == sorted(set(codes))
