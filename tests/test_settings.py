@@ -82,6 +82,7 @@ def test_environment_variables_are_read(monkeypatch: pytest.MonkeyPatch, text: s
     [
         ("timeout_seconds", 0, "a number above 0"),
         ("timeout_seconds", "soon", "a number above 0"),
+        ("timeout_seconds", None, "a number above 0"),
         ("timeout_seconds", float("nan"), "a number above 0"),
         ("cache_seconds", -1, "a number of at least 0"),
         ("min_workers", 1.5, "a whole number of at least 0"),

@@ -102,7 +102,7 @@ def connect(url: str, app: Any) -> Any:
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
-    except ImportError as exc:
+    except ImportError as exc:  # pragma: no cover  (tested by test_package.py in a process that is not measured)
         raise ConfigurationError(
             "metrics_store is a Redis, and redis-py is not installed: pip install 'celery-health-bp[redis]'"
         ) from exc
