@@ -1,4 +1,7 @@
-"""All benchmarks, one after the other, and their results: ``python -m benchmarks [--quick] [--output FOLDER]``."""
+"""All benchmarks, one after the other, and their results: ``python -m benchmarks [--quick] [--output FOLDER]``.
+
+``--only NAME`` runs one of them. The repository's own results are replaced by whole runs that are not quick.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,28 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
-from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
 from .charts import draw
-from .measure import Table
+from .measure import Table, tables_of
 from .results import Section, results, update_readme
 
 NAMES = ("health", "scrape", "job_overhead", "accuracy", "scale", "memory")
 HOME = Path(__file__).parent
 
 
-def main(arguments: Sequence[str] | None = None, names: Sequence[str] = NAMES) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run them and write the results; the exit code is 1 if one has failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds: shows that they run, not how fast")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="instead of this folder; quick runs: a new one")
+    parser.add_argument("--only", metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go")
     options = parser.parse_args(arguments)
-    folder = options.output or (Path(tempfile.mkdtemp()) if options.quick else HOME)
+    folder = options.output or (Path(tempfile.mkdtemp()) if options.quick or options.only else HOME)
     began, load = datetime.now(timezone.utc), " ".join(f"{value:.2f}" for value in os.getloadavg())
-    sections = [run(name, options.quick) for name in names]
+    sections = [run(name, options.quick) for name in ([options.only] if options.only else NAMES)]
     write(folder, sections, results(sections, began, load, options.quick))
     return int(any(section.error for section in sections))
 
@@ -52,12 +55,6 @@ def run(name: str, quick: bool) -> Section:
     seconds = time.monotonic() - began
     print(f"{seconds:.0f} s", flush=True)
     return Section(name, seconds, tables, error)
-
-
-def tables_of(name: str, quick: bool) -> Sequence[Table]:
-    """The tables of one benchmark."""
-    tables: Sequence[Table] = import_module(f"benchmarks.{name}").measure(quick)
-    return tables
 
 
 def write(folder: Path, sections: Sequence[Section], text: str) -> None:

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, NamedTuple
 
 
@@ -115,6 +116,12 @@ def compared(
     base = figures[ours].median
     rows = [(name, found, found.median / base) for name, found in figures.items()]
     return Table(title, ("", f"{unit}: median (quartiles)", "times ours"), rows, notes, goals=goals)
+
+
+def tables_of(name: str, quick: bool) -> Sequence[Table]:
+    """Run the benchmark of this name."""
+    benchmark: Benchmark = import_module(f"benchmarks.{name}").measure
+    return benchmark(quick)
 
 
 def main(benchmark: Benchmark, description: str | None) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import HOME, NAMES, main
-from benchmarks.charts import draw
+from benchmarks.__main__ import HOME, NAMES
 from benchmarks.measure import Table, at_least, at_most, figure
 from benchmarks.results import HEADLINE, headline, update_readme
 
@@ -39,17 +38,37 @@ def test_a_quick_run_prints_its_columns(name: str) -> None:
     assert COLUMNS[name] <= {cell.strip() for head in heads for cell in head.split("|")}
 
 
-def test_all_results_are_written(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a quick run of one benchmark."""
+    folder = tmp_path_factory.mktemp("results")
+    assert run_all("--only", "scrape", "--output", str(folder)) == 0
+    return folder
+
+
+def run_all(*options: str) -> int:
+    """Exit code of ``python -m benchmarks``."""
+    command = [sys.executable, "-m", "benchmarks", "--quick", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=110, check=False).returncode
+
+
+def test_results_are_written(folder: Path) -> None:
     """RESULTS.md names machine, versions and goals, and has the benchmark's tables."""
-    assert main(["--quick", "--output", str(tmp_path)], ["scrape"]) == 0
-    text = (tmp_path / "RESULTS.md").read_text()
+    text = (folder / "RESULTS.md").read_text()
     for part in ("| CPU |", "| celery |", "| redis server |", "load average", "## scrape", "| goal | wanted |"):
         assert part in text
 
 
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib draws the charts: pip install '.[bench]'")
+def test_charts_are_drawn(folder: Path) -> None:
+    """Beside the results is the chart that they show, a PNG."""
+    assert "(scrape-series.png)" in (folder / "RESULTS.md").read_text()
+    assert (folder / "scrape-series.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_failed_benchmark_is_told(tmp_path: Path) -> None:
     """One that fails does not end the run; results and exit code say that it failed."""
-    assert main(["--quick", "--output", str(tmp_path)], ["missing"]) == 1
+    assert run_all("--only", "missing", "--output", str(tmp_path)) == 1
     assert "failed: `ModuleNotFoundError`" in (tmp_path / "RESULTS.md").read_text()
 
 
@@ -64,15 +83,6 @@ def test_a_figure_is_its_quartiles() -> None:
     """A table shows the median with both quartiles, three digits of each."""
     table = Table("title", ("", "ms"), [("x", figure([1.0, 2.0, 3.0, 1234.0, 5.0]))])
     assert "| x | 3 (2 to 5) |" in table.markdown()
-
-
-@pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib draws the charts: pip install '.[bench]'")
-def test_a_chart_is_drawn(tmp_path: Path) -> None:
-    """A table's chart becomes a PNG."""
-    draw(
-        tmp_path / "chart.png", {"x": "nodes", "y": "ms", "lines": {"ours": [(1, 2.0), (10, 3.0)], "theirs": [(1, 4)]}}
-    )
-    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_readme_repeats_the_headline(tmp_path: Path) -> None:
