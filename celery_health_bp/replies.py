@@ -72,7 +72,7 @@ def queue_names(reply: Any) -> tuple[str, ...] | None:
     """Names in a reply to ``active_queues``; ``None``: it is none."""
     if not isinstance(reply, list):
         return None
-    return tuple(sorted(str(queue["name"]) for queue in map(_mapping, reply) if "name" in queue))
+    return tuple(sorted([str(queue["name"]) for queue in reply if isinstance(queue, dict) and "name" in queue]))
 
 
 def _pool_name(implementation: Any) -> str | None:
