@@ -91,7 +91,7 @@ def test_a_normal_end_leaves_nothing(redis: RedisServer, start_worker: Callable[
     assert set(redis.client().keys()) <= before
 
 
-def test_an_end_in_the_middle_of_a_check_does_not_wait_for_it(redis: RedisServer) -> None:
+def test_an_end_in_the_middle_of_a_check_does_not_wait_for_it() -> None:
     """A check that is stuck keeps no interpreter from ending."""
     code = """
 import socket, threading, time
@@ -105,7 +105,7 @@ while threading.active_count() < 3:
     pass
 """
     began = time.monotonic()
-    run(code, redis.url)
+    run(code, "")  # a broker of the environment would win
     assert time.monotonic() - began < 10
 
 
