@@ -151,10 +151,15 @@ def test_no_customer_argument_turns_the_value_off() -> None:
     assert finder.find(("acme",), {}) == ""
 
 
+def customer_of_order(task: Any, args: Any, kwargs: Any) -> Any:
+    """A ``customer_resolver``; raises where there is no order."""
+    return kwargs["order"]["customer"]
+
+
 @pytest.mark.parametrize("given_as", ["mapping", "environment"])
 def test_a_resolver_is_given_as_a_dotted_path(given_as: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The path of a resolver is imported from a mapping and from the environment alike."""
-    path = "tests.user_jobs.customer_of"
+    path = f"{__name__}.customer_of_order"
     if given_as == "environment":
         monkeypatch.setenv("CELERY_HEALTH_CUSTOMER_RESOLVER", path)
     settings = Settings.from_mapping({"customer_resolver": path} if given_as == "mapping" else {})

@@ -10,6 +10,7 @@ from celery import Celery
 from flask import Flask
 from kombu import Producer
 
+from .exposition import Exposition
 from .nodes import REPLIES, ScriptedNode
 from .probes import probe
 from .servers import RedisServer
@@ -50,3 +51,17 @@ def test_a_worker_that_says_nonsense_is_shown_without_it(
     assert (found.status, found.workers) == (200, ["a@t"])
     assert [worker[key] for key in ("pool", "concurrency", "active", "reserved")] == [None] * 4
     assert worker["processes"] == []
+
+
+@pytest.mark.parametrize("counts", [None, {}, {"internal_errors": []}, "none"])
+def test_counts_that_cannot_be_read_are_left_out(
+    celery_app: Celery, make_app: Callable[..., Flask], counts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a store, a worker whose counts are of no version that we know costs the scrape nothing but a log line."""
+    replies = {**REPLIES, "stats": {"celery_health": {}}, "celery_health_counts": counts}
+    with ScriptedNode(celery_app, "a@t", replies):
+        answer = make_app(celery_app, metrics_store="control").test_client().get("/metrics")
+    found = Exposition(answer.text)
+    assert (answer.status_code, found.get("celery_worker_up", hostname="a@t")) == (200, 1)
+    assert list(found.series("upstream_background_job_started_total")) == []
+    assert "the counts of a@t cannot be read" in caplog.text
