@@ -61,6 +61,11 @@ DIFFERENCES: dict[str, Difference] = {
         "the reply to stats names the pool's class",
         "before, pool is null in the details of health/",
     ),
+    "filesystem_broadcast": Difference(
+        (5, 3),
+        "workers on filesystem:// can be asked (by kombu 5.3)",
+        "before, a check says that this broker has no broadcast",
+    ),
     "cold_shutdown_tells": Difference(
         (5, 3),
         "a cold shutdown of prefork says which attempts lost their process",

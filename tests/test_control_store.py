@@ -14,6 +14,7 @@ from celery import Celery
 from celery.contrib.testing.worker import start_worker as start_worker_thread
 
 from celery_health_bp import MonitoredTask
+from celery_health_bp.versions import DIFFERENCES
 
 from .exposition import JOB, Exposition
 from .processes import Web, Worker, wait_until
@@ -108,6 +109,7 @@ def test_a_worker_in_this_process_is_counted_once(make_app: Any) -> None:
     assert {"worker"} <= set(next(found.series(COMPLETED))[0])
 
 
+@pytest.mark.skipif(not DIFFERENCES["filesystem_broadcast"].holds, reason="filesystem:// has no broadcast")
 def test_workers_on_a_file_system_are_asked(tmp_path: Path, start_worker: Callable[..., Worker], make_app: Any) -> None:
     """With filesystem:// the counts of a worker process come back through the shared folder."""
     folders = {"data_folder_in": tmp_path / "queue", "data_folder_out": tmp_path / "queue"}

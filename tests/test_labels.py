@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from celery import Celery
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
@@ -95,6 +95,7 @@ def exposed(server: RedisServer, customers: list[str], **settings: Any) -> Expos
     return Exposition(generate_latest(registry).decode())
 
 
+@settings(deadline=None)  # it waits for Redis
 @given(values=st.lists(anything, max_size=12))
 def test_no_value_breaks_or_grows_the_exposition(server: RedisServer, values: list[Any]) -> None:
     """Any value comes back through Prometheus's own parser as one short label, and no attempt is lost."""

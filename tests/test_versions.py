@@ -17,6 +17,7 @@ from celery.concurrency.base import BasePool
 from celery.concurrency.gevent import TaskPool as GeventPool
 from celery.worker.request import Request
 from flask import Flask
+from kombu.transport.filesystem import Transport as FilesystemTransport
 
 from celery_health_bp.outcomes import Outcome, outcome_of
 from celery_health_bp.versions import DIFFERENCES, NEWEST_TESTED, OLDEST_TESTED
@@ -31,6 +32,7 @@ TESTS = {
     "unpicklable_by_name": "test_outcomes.py, row unpicklable",
     "exits_reported": "test_outcomes.py, rows sys_exit, interrupt and odd",
     "pool_implementation": "test_the_pool_is_named_where_the_worker_names_it",
+    "filesystem_broadcast": "test_workers_on_a_file_system_can_be_asked; test_control_store.py",
     "cold_shutdown_tells": "test_outcomes.py, shutdowns",
     "gevent_terminate": "test_a_greenlet_can_be_ended; test_outcomes.py, row terminated",
     "cold_shutdown_cancels": "test_outcomes.py, shutdowns",
@@ -69,6 +71,12 @@ def test_the_pool_is_named_where_the_worker_names_it(
 def test_a_greenlet_can_be_ended() -> None:
     """Celery's gevent pool implements terminate_job as the table says."""
     assert (GeventPool.terminate_job is not BasePool.terminate_job) is DIFFERENCES["gevent_terminate"].holds
+
+
+def test_workers_on_a_file_system_can_be_asked() -> None:
+    """kombu's filesystem transport broadcasts as the table says."""
+    found = FilesystemTransport.implements.exchange_type
+    assert ("fanout" in found) is DIFFERENCES["filesystem_broadcast"].holds
 
 
 def test_cancelling_takes_the_argument() -> None:
