@@ -128,7 +128,7 @@ def costs(rounds: int, number: int) -> dict[str, tuple[Figure, Figure, float]]:
 
 def measure(quick: bool) -> Sequence[Table]:
     """The table of costs."""
-    found = costs(*(4, 10) if quick else (200, 100))
+    found = costs(*(4, 10) if quick else (120, 60))
     rows = [(name, cost, "" if name == PLAIN else beyond, times) for name, (cost, beyond, times) in found.items()]
     ours, events = found[MONITORED][1].median, found[EVENTS][1].median
     goals = (

@@ -58,7 +58,7 @@ def measure(quick: bool) -> Sequence[Table]:
         for kind in KINDS:
             worker = Worker(
                 redis.url, folder, "--loglevel=warning", "-Q", kind, name=kind, app="benchmarks.jobs:app",
-                pool="solo", ready=False,
+                pool="solo", ready=False, environ={"BENCHMARK_ACKS": "off"},
             )  # fmt: skip
             stack.callback(worker.end)
             workers.append(worker)
@@ -78,7 +78,8 @@ def measure(quick: bool) -> Sequence[Table]:
     ]
     rows.append((f"{span}, times", *growth))
     columns = ("jobs", "plain worker, MB", "monitored worker, MB", "web process, MB")
-    return [Table("Resident memory against jobs of 50 customers", columns, rows, goals=goals)]
+    notes = ("Workers do not note unacknowledged messages in Redis: three times as many jobs in the same time.",)
+    return [Table("Resident memory against jobs of 50 customers", columns, rows, notes, goals=goals)]
 
 
 if __name__ == "__main__":
