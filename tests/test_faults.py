@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
-import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
