@@ -6,6 +6,8 @@ A failure names what changed and the file of the package that leans on it.
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
@@ -30,7 +32,7 @@ from celery_health_bp.request import MonitoredRequest
 from celery_health_bp.worker import RecorderStep
 
 from .nodes import ScriptedNode
-from .processes import Worker, wait_until
+from .processes import ROOT, Worker, wait_until
 from .servers import RedisServer
 
 HERE = f"Celery {celery.__version__}, kombu {kombu.__version__}"
@@ -134,11 +136,17 @@ def test_an_eager_run_is_told_by_two_signals(memory_app: Celery) -> None:
     assert seen["postrun"]["state"] == "SUCCESS", changed("state of task_postrun", "eager.py", seen)
 
 
-def test_our_step_is_the_first_of_a_worker(memory_app: Celery) -> None:
+def test_our_step_is_the_first_of_a_worker() -> None:
     """A worker starts our step before its pool, and so stops it after: the last counts are there then."""
-    steps = [type(step) for step in memory_app.WorkController(app=memory_app, pool="solo", concurrency=1).steps]
-    assert steps[0] is RecorderStep, changed("the order of a worker's steps", "worker.py", steps)
-    assert any(step.__name__ == "Pool" for step in steps[1:]), changed("the worker's Pool step", "worker.py", steps)
+    # In a process of its own: a worker that is only made changes what Celery allows in the process, and its log.
+    code = (
+        "from tests.jobs import app; worker = app.WorkController(pool='solo', concurrency=1);"
+        "print(*(type(step).__name__ for step in worker.steps))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    steps = done.stdout.split()
+    assert steps[:1] == [RecorderStep.__name__], changed("the order of a worker's steps", "worker.py", done)
+    assert "Pool" in steps[1:], changed("the worker's Pool step", "worker.py", done)
 
 
 def test_our_command_is_one_of_the_workers() -> None:
