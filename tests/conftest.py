@@ -54,6 +54,14 @@ def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """A worker that a test runs within this process leaves the log at its own level."""
+    level = logging.root.level
+    yield
+    logging.root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
 def _clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine reaches a test."""
     if request.node.get_closest_marker("measured") is None:  # to measure all processes costs a third of the time
