@@ -38,14 +38,14 @@ docs: .venv/test ## docs/api.md, from the docstrings
 matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed: hours
 	.ci/tox run-parallel --parallel 2 --parallel-no-spinner
 
-bench: .venv/bench .bench/installed ## what checks and counting cost, beside what others run; writes benchmarks/RESULTS.md
+bench: .venv/test .bench/installed ## what checks and counting cost, beside what others run; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
 
 clean: ## delete what make made
 	rm -rf .venv .bench .tox build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # One stamp file per extra: install again when the requirements have changed.
-.venv/demo .venv/test .venv/lint .venv/bench: setup.cfg pyproject.toml
+.venv/demo .venv/test .venv/lint: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(@F)]'

@@ -1,4 +1,4 @@
-"""Charts of the tables, as PNG; matplotlib draws them (``pip install '.[bench]'``)."""
+"""Charts of the tables, as PNG; matplotlib draws them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,6 @@ def test_results_are_written(folder: Path) -> None:
         assert part in text
 
 
-@pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib draws the charts: pip install '.[bench]'")
 def test_charts_are_drawn(folder: Path) -> None:
     """Beside the results is the chart that they show, a PNG."""
     assert "(scrape-series.png)" in (folder / "RESULTS.md").read_text()

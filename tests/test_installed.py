@@ -8,13 +8,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import pytest
+import celery_health_bp
 
 from .processes import ROOT
-
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TESTED_PACKAGE") != "wheel", reason="tox says so when it is the wheel; else it is the checkout"
-)
 
 
 def imported_by(folder: Path) -> Path:
@@ -26,11 +22,10 @@ def imported_by(folder: Path) -> Path:
     return Path(done.stdout.strip()).parent
 
 
-def test_the_wheel_is_under_test_here_and_in_worker_processes() -> None:
-    """The package is that of ``site-packages``, with the wheel's record, and the checkout is not in reach."""
-    import celery_health_bp
-
-    installed = Path(sysconfig.get_path("purelib")) / "celery_health_bp"
-    assert Path(celery_health_bp.__file__).parent == installed
-    assert imported_by(ROOT) == installed
-    assert not (ROOT / "celery_health_bp").exists()
+def test_the_package_under_test_is_the_one_that_is_said() -> None:
+    """tox tests the wheel in ``site-packages`` and no checkout is in reach; else it is the checkout; in workers too."""
+    wheel = os.environ.get("TESTED_PACKAGE") == "wheel"
+    expected = (Path(sysconfig.get_path("purelib")) if wheel else ROOT) / "celery_health_bp"
+    assert Path(celery_health_bp.__file__).parent == expected
+    assert imported_by(ROOT) == expected
+    assert (ROOT / "celery_health_bp").exists() != wheel
