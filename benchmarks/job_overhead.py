@@ -36,10 +36,10 @@ CONSUMED = "-E, celery-exporter listens (its CPU too)"
 
 COLUMNS = ("a job that does nothing", "us of CPU: median (quartiles)", "minus plain of the same worker", "times plain")
 NOTES = (
-    "Differences are taken round by round; their quartiles are the noise of a round; that of the median is about 40 us.",
+    "Taken round by round: the quartiles of a difference are the noise of a round; its median may be off by 40 us.",
     "What is scraped, flushed and drawn is not in it, but for the flush of each second.",
-    "Where ours goes: timed alone its code takes about 10 us, half of it at the start (the customer, the wait in the queue).",
-    "In a busy worker, whose caches hold other code by then, clocks around the same calls show three to four times that.",
+    "Where ours goes: timed alone its code takes about 10 us, half of it at the start (customer, wait in the queue).",
+    "In a busy worker, whose caches hold other code by then, clocks around the same calls show three times that.",
 )
 
 
