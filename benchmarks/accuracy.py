@@ -20,9 +20,10 @@ from typing import Any
 from celery import Celery
 from redis import Redis
 
+from tests.killing import RUNNING
 from tests.processes import Worker, wait_until
 
-from .accuracy_jobs import RUNNING, TRUTH
+from .accuracy_jobs import TRUTH
 from .contenders import COLUMNS, OURS, Contender, contenders
 from .measure import Table, at_most, main
 from .peers import EXPORTER, FLOWER, missing

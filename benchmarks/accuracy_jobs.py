@@ -15,11 +15,10 @@ from prometheus_client import Counter
 from redis import Redis
 
 from celery_health_bp import MonitoredTask
+from tests.killing import offer
 
 #: A hash: how often an attempt began, and ended in each way.
 TRUTH = "accuracy:truth"
-#: Pool processes that may be killed now.
-RUNNING = "accuracy:running"
 LIMIT_SECONDS = 2  # long enough for telling, on a busy machine
 
 app = Celery("upstream", broker=os.environ.get("CELERY_BROKER_URL", "memory://"), task_cls=MonitoredTask)
@@ -94,19 +93,10 @@ def ignore(customer_id: str) -> None:
 
 @app.task(bind=True)
 def killable(self: Task, customer_id: str) -> None:
-    """Wait until the main process knows of it, and run for a moment in which its process may be killed.
-
-    What is killed before the main process has read of its acceptance, Celery
-    runs again without a word.
-    """
+    """Run for a moment in which the pool process may be killed."""
     tell("started")
     with Redis.from_url(str(app.conf.broker_url)) as redis:
-        while any(self.request.id.encode() in message for message in redis.hvals("unacked")):
-            time.sleep(0.001)  # acknowledged when accepted
-        redis.sadd(RUNNING, os.getpid())
-        time.sleep(0.02)
-        if not redis.srem(RUNNING, os.getpid()):
-            time.sleep(60)  # chosen: the kill is on its way, and must hit this attempt
+        offer(redis, self.request.id, seconds=0.02)
     tell("completed")
 
 

@@ -12,9 +12,10 @@ from celery import Celery
 from redis import Redis
 
 from .exposition import JOB, Exposition
+from .killing import RUNNING
 from .processes import Worker, wait_until
 from .servers import RedisServer
-from .storm_jobs import BEGAN, RUNNING
+from .storm_jobs import BEGAN
 
 APP = "tests.storm_jobs:app"
 JOBS, KILLS = 2000, 50
