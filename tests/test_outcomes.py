@@ -172,15 +172,16 @@ def settled(web: Web, client: Celery, expected: Mapping[str, Counter[str]], seco
     return Exposition.read(web.url)
 
 
-def run_all(pool: str, folder: Path) -> Exposition:
-    """The exposition after one worker of a pool has run all its rows."""
+def run_all(pool: str, folder: Path) -> tuple[Exposition, str]:
+    """The exposition after one worker of a pool has run all its rows, and the end of what that worker wrote."""
     rows = [row for row in ROWS if pool not in row.absent]
     with ExitStack() as stack:
         redis = RedisServer(folder)
         stack.callback(redis.stop)
         client = Celery("upstream", broker=redis.url)
         environ = {**ENVIRON, "CELERY_RESULT_BACKEND": redis.url}
-        stack.callback(Worker(redis.url, folder, app=APP, pool=pool, concurrency=4, environ=environ).end)
+        worker = Worker(redis.url, folder, app=APP, pool=pool, concurrency=4, environ=environ)
+        stack.callback(worker.end)
         web = Web(redis.url, folder)
         stack.callback(web.end)
         for row in rows:
@@ -188,12 +189,13 @@ def run_all(pool: str, folder: Path) -> Exposition:
         if pool not in NO_TERMINATE:
             wait_until(lambda: "terminated" in counted(Exposition.read(web.url)), "the long job runs", 60)
             client.control.revoke("id of terminated", terminate=True)
-        return settled(web, client, {customer: ends for row in rows for customer, ends in row.expected().items()})
+        expected = {customer: ends for row in rows for customer, ends in row.expected().items()}
+        return settled(web, client, expected), worker.output()[-3000:]
 
 
 @pytest.fixture(scope="module")
-def exposition_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exposition]:
-    """The exposition of a pool; each pool runs once for all its rows."""
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Exposition, str]]:
+    """The run of a pool; each pool runs once for all its rows."""
     return cache(lambda pool: run_all(pool, tmp_path_factory.mktemp(pool)))
 
 
@@ -202,11 +204,12 @@ CELLS = [(pool, row) for pool in POOLS for row in ROWS if pool not in row.absent
 
 @pytest.mark.parametrize(("pool", "row"), CELLS, ids=str)
 def test_an_attempt_is_counted_once_as_what_became_of_it(
-    exposition_of: Callable[[str], Exposition], pool: str, row: Row
+    run_of: Callable[[str], tuple[Exposition, str]], pool: str, row: Row
 ) -> None:
     """A row's attempts are counted under its customer with the right label, each exactly once."""
-    found = counted(exposition_of(pool))
-    assert {customer: ends for customer, ends in found.items() if customer.split()[0] == row.name} == row.expected()
+    exposition, log = run_of(pool)
+    found = {customer: ends for customer, ends in counted(exposition).items() if customer.split()[0] == row.name}
+    assert found == row.expected(), log
 
 
 DEADLY_CELLS = [
