@@ -98,11 +98,9 @@ def counts_of(series: int) -> Counts:
     ledger = Ledger(Settings().duration_buckets_seconds, series)
     tasks = TASKS[series]
     for task in (f"upstream.tasks.task{number}" for number in range(tasks)):
-        for histogram in ("duration", "queue_wait"):
-            ledger.observe(histogram, task, 0.02)
         for customer in range((series // tasks - HISTOGRAM_SERIES) // 2):
             for kind in ("started", "completed"):
-                ledger.count(kind, task, f"customer-{customer}")
+                ledger.count(kind, task, f"customer-{customer}", seconds=0.02)
     return ledger.take()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from functools import lru_cache
 from numbers import Number
 from typing import Any
 from uuid import UUID
@@ -24,18 +23,14 @@ def label_value(value: Any) -> str:
     Strings, numbers and UUIDs only, at most 64 characters; anything else, and
     an empty string, is ``unknown``. NUL and lone surrogates become ``?``.
     """
-    if type(value) is str:  # nearly always
-        return _cleaned(value[:MAX_CHARACTERS])
+    if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= MAX_CHARACTERS:
+        return value
     if isinstance(value, bool) or not isinstance(value, str | Number | UUID):
         return UNKNOWN
     try:
-        return _cleaned(str(value)[:MAX_CHARACTERS])
+        text = str(value)[:MAX_CHARACTERS]
     except Exception:  # a __str__ of the user's, or an integer beyond sys.get_int_max_str_digits()
         return UNKNOWN
-
-
-@lru_cache(maxsize=1024)
-def _cleaned(text: str) -> str:
     return text.replace("\0", "?").encode("utf-8", "replace").decode() or UNKNOWN
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import signals
 
-from .outcomes import COMPLETED, Outcome, outcome_of
+from .outcomes import COMPLETED, STARTED, Outcome, outcome_of
 from .recorder import failed_inside, recorder_of
 
 #: Marks a function whose attempts are counted; Celery's wrappers carry it along.
@@ -36,7 +36,7 @@ def _started(task: Any, args: Any, kwargs: Any, **_: Any) -> None:
     try:
         recorder = recorder_of(task.app)
         task.request.update(celery_health_began=time.monotonic())
-        recorder.count("started", task, recorder.customer(task, args, kwargs))
+        recorder.count(STARTED, task, recorder.customer(task, args, kwargs))
     except Exception:
         failed_inside(task.app)
 
@@ -47,9 +47,8 @@ def _ended(task: Any, args: Any, kwargs: Any, state: str | None, retval: Any, **
     try:
         recorder = recorder_of(task.app)
         outcome = _outcome(state, retval)
-        recorder.count(outcome.kind, task, recorder.customer(task, args, kwargs), outcome.detail)
-        if outcome is COMPLETED:
-            recorder.ledger.observe("duration", task.name, time.monotonic() - task.request.celery_health_began)
+        seconds = time.monotonic() - task.request.celery_health_began if outcome is COMPLETED else None
+        recorder.count(outcome, task, recorder.customer(task, args, kwargs), seconds)
     except Exception:
         failed_inside(task.app)
 

@@ -22,9 +22,11 @@ COUNTERS: dict[str, str | None] = {
     "aborted": "reason",
     "discarded": "reason",
 }
-HISTOGRAMS = ("duration", "queue_wait")
+#: Kind of count -> the histogram that observes its seconds.
+HISTOGRAM_OF = {"completed": "duration", "started": "queue_wait"}
+HISTOGRAMS = tuple(HISTOGRAM_OF.values())
 
-#: So many events wait at most to be summed up; an attempt is two of them, and two observations at most.
+#: So many events wait at most to be summed up; an attempt is two of them.
 MAX_EVENTS = 1000
 
 #: Key that a worker with this package adds to its ``stats`` reply.
@@ -110,22 +112,25 @@ class Ledger:
     def __init__(self, bounds: Sequence[float], max_customers: int) -> None:
         self._bounds = bounds
         self._max_customers = max_customers
-        self._events: deque[Series] = deque()
-        self._observations: deque[tuple[str, str, float]] = deque()
+        self._events: deque[tuple[str, str, str, str, float | None]] = deque()
         self._counts = Counts()
         self._customers: dict[str, set[str]] = {}
         # Celery counts from signal handlers too, which may interrupt the holder of this lock.
         self._lock = RLock()
 
-    def count(self, kind: str, task_name: str, customer_id: str, detail: str = "") -> None:
-        """Add one to a counter; ``kind`` is a key of ``COUNTERS``."""
-        self._events.append(Series(kind, task_name, detail, customer_id))
+    def count(
+        self, kind: str, task_name: str, customer_id: str, detail: str = "", seconds: float | None = None
+    ) -> None:
+        """Add one to a counter.
+
+        Arguments:
+            kind: a key of ``COUNTERS``.
+            detail: the error type or the reason.
+            seconds: what the kind's histogram observes besides (see ``HISTOGRAM_OF``).
+        """
+        self._events.append((kind, task_name, customer_id, detail, seconds))
         if len(self._events) >= MAX_EVENTS:
             self._sum_up()
-
-    def observe(self, histogram: str, task_name: str, seconds: float) -> None:
-        """Add one observation in seconds to a histogram of ``HISTOGRAMS``."""
-        self._observations.append((histogram, task_name, seconds))
 
     def internal_error(self) -> None:
         """Count an exception of our own code."""
@@ -152,21 +157,24 @@ class Ledger:
     def _sum_up(self) -> None:
         with self._lock:
             while self._events:
-                event = self._events.popleft()
-                self._counts.counters[self._capped(event)] += 1
-            while self._observations:
-                histogram, task_name, seconds = self._observations.popleft()
-                found = self._counts.histograms.get((histogram, task_name))
-                if found is None:
-                    found = self._counts.histograms[histogram, task_name] = Histogram()
-                found.observe(seconds, self._bounds)
+                kind, task_name, customer_id, detail, seconds = self._events.popleft()
+                series = Series(kind, task_name, detail, self._capped(task_name, customer_id))
+                self._counts.counters[series] += 1
+                if seconds is not None:
+                    self._histogram(HISTOGRAM_OF[kind], task_name).observe(seconds, self._bounds)
 
-    def _capped(self, series: Series) -> Series:
-        if series.customer_id in UNCAPPED:
-            return series
-        known = self._customers.setdefault(series.task_name, set())
-        if series.customer_id not in known:
+    def _histogram(self, name: str, task_name: str) -> Histogram:
+        found = self._counts.histograms.get((name, task_name))
+        if found is None:
+            found = self._counts.histograms[name, task_name] = Histogram()
+        return found
+
+    def _capped(self, task_name: str, customer_id: str) -> str:
+        if customer_id in UNCAPPED:
+            return customer_id
+        known = self._customers.setdefault(task_name, set())
+        if customer_id not in known:
             if len(known) >= self._max_customers:
-                return series._replace(customer_id=OTHER)
-            known.add(series.customer_id)
-        return series
+                return OTHER
+            known.add(customer_id)
+        return customer_id

@@ -21,6 +21,7 @@ from celery import signals
 from .customers import CustomerFinder
 from .errors import StoreUnavailable
 from .ledger import Counts, Ledger
+from .outcomes import Outcome
 from .settings import Settings
 from .stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
 
@@ -90,10 +91,11 @@ class Recorder:
 
     # -- counting: called for every attempt, must neither raise nor wait --
 
-    def count(self, kind: str, task: Any, customer_id: str, detail: str = "") -> None:
-        """Count one event of an attempt of ``task`` under its registered name."""
-        self.start()
-        self.ledger.count(kind, task.name, customer_id, detail)
+    def count(self, outcome: Outcome, task: Any, customer_id: str, seconds: float | None = None) -> None:
+        """Count one event of an attempt of ``task`` under its registered name, and its seconds if it has some."""
+        if self._thread is None:
+            self.start()
+        self.ledger.count(outcome.kind, task.name, customer_id, outcome.detail, seconds)
 
     def customer(self, task: Any, args: Any, kwargs: Any) -> str:
         """The ``customer_id`` of an attempt with these arguments."""

@@ -11,10 +11,9 @@ This is the one file that leans on ``celery.worker.request``.
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from billiard.einfo import ExceptionInfo
 from billiard.pool import ApplyResult
@@ -82,13 +81,14 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     _accepted_at: float | None = None  # monotonic
     _over = False
-    _recorder: Recorder | None = None
-    _customer = ""
+    _customer: str | None = None
+    _recorder: ClassVar[Recorder | None] = None  # each worker makes a class of its own for each task
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # create_request_cls() makes a subclass per task whose methods do not
         # call super(): see it being made, and wrap them.
         super().__init_subclass__(**kwargs)
+        cls._recorder = None
         for name, wrap in (("on_success", _counting), ("execute_using_pool", _watching)):
             if name in cls.__dict__:
                 setattr(cls, name, wrap(cls.__dict__[name]))
@@ -132,16 +132,18 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     @_never_raises
     def _count_start(self, time_accepted: float) -> None:
-        if self._accepted_at is not None:
-            return
-        self._accepted_at = time_accepted
-        recorder = self._count(STARTED)
-        recorder.expect_step()
+        if self._accepted_at is None:
+            self._accepted_at = time_accepted
+            self._count(STARTED, self._waited(time_accepted))
+
+    def _waited(self, time_accepted: float) -> float | None:
         published = self.request_dict.get(PUBLISHED_HEADER)
-        if isinstance(published, float) and math.isfinite(published):
-            due = max(published, self.eta.timestamp() if self.eta else 0)
-            accepted = time.time() - (time.monotonic() - time_accepted)
-            recorder.ledger.observe("queue_wait", self.task.name, max(0.0, accepted - due))
+        if not (isinstance(published, float) and published > 0):  # not ours; NaN is not either
+            return None
+        eta = self.eta
+        due = max(published, eta.timestamp()) if eta else published
+        accepted = time.time() - (time.monotonic() - time_accepted)
+        return max(0.0, accepted - due)
 
     @_never_raises
     def _count_return(self, failed__retval__runtime: Any) -> None:
@@ -149,11 +151,9 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
             self._count_exception(failed__retval__runtime)
             return
         failed, _, runtime = failed__retval__runtime
-        if failed or self._over:  # failed: on_failure comes next, with the exception
-            return
-        self._count_end(COMPLETED)
-        if self._recorder and runtime is not None:  # None: a redelivered message of an attempt that had returned
-            self._recorder.ledger.observe("duration", self.task.name, runtime)
+        if not failed:  # else on_failure comes next, with the exception
+            # A redelivered message of an attempt that had returned has no runtime.
+            self._count_end(COMPLETED, runtime)
 
     @_never_raises
     def _count_exception(self, exc_info: Any) -> None:
@@ -172,13 +172,13 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
             self._count_end(outcome_of(exc))
 
     @_never_raises
-    def _count_end(self, outcome: Outcome) -> None:
+    def _count_end(self, outcome: Outcome, seconds: float | None = None) -> None:
         if self._over:
             return
         self._over = True
         if self._accepted_at is None:  # its process was lost before the acceptance arrived
             self._count_start(time.monotonic())
-        self._count(outcome)
+        self._count(outcome, seconds)
 
     @_never_raises
     def _count_discard(self, outcome: Outcome) -> None:
@@ -186,12 +186,11 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
             self._over = True
             self._count(outcome)
 
-    def _count(self, outcome: Outcome) -> Recorder:
+    def _count(self, outcome: Outcome, seconds: float | None = None) -> None:
         recorder = self._recorder
         if recorder is None:
-            recorder = recorder_of(self.app)
+            recorder = type(self)._recorder = recorder_of(self.app)
+            recorder.expect_step()
+        if self._customer is None:
             self._customer = recorder.customer(self.task, self.args, self.kwargs)
-            recorder.start()
-            self._recorder = recorder
-        recorder.ledger.count(outcome.kind, self.task.name, self._customer, outcome.detail)
-        return recorder
+        recorder.count(outcome, self.task, self._customer, seconds)

@@ -10,6 +10,7 @@ from threading import Event, Thread
 from celery import Celery
 
 from celery_health_bp import MonitoredTask
+from celery_health_bp.outcomes import COMPLETED
 from celery_health_bp.recorder import recorder_of
 
 app = Celery("upstream", broker=sys.argv[1], task_cls=MonitoredTask)
@@ -23,7 +24,7 @@ def job(customer_id: str) -> None:
 
 def count(customer_id: str) -> None:
     """One attempt, as the worker counts it."""
-    recorder_of(app).count("completed", job, customer_id)
+    recorder_of(app).count(COMPLETED, job, customer_id)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import pytest
 from celery import Celery, Task
 
 from celery_health_bp import MonitoredTask, Settings
+from celery_health_bp.outcomes import STARTED
 from celery_health_bp.recorder import WAITING_CUSTOMERS_FACTOR, Recorder
 from celery_health_bp.stores import RedisStore
 
@@ -46,7 +47,7 @@ def test_memory_is_bounded_while_the_store_is_away_and_no_count_is_lost(
     recorder = Recorder(Settings(max_customers=CAP, flush_interval_seconds=3600), store)
     redis.stop()
     for number in range(3000):
-        recorder.count("started", task, f"c{number}")
+        recorder.count(STARTED, task, f"c{number}")
         if number % 100 == 0:
             assert not recorder.flush()
     waiting = recorder.ledger.copy()
