@@ -36,7 +36,7 @@ docs: .venv/test ## docs/api.md, from the docstrings
 	$(BIN)/python docs/api.py
 
 matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed: hours
-	.ci/tox run-parallel --parallel 2 --parallel-no-spinner
+	.ci/tox run-parallel --parallel 3 --parallel-no-spinner
 
 bench: .venv/test .bench/installed ## what checks and counting cost, beside what others run; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
