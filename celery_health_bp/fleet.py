@@ -21,7 +21,7 @@ from .broker import IO_TIMEOUT_SECONDS, blocked, broker_place, require_remote_co
 from .errors import BrokerUnreachable, CheckError
 from .line import Line, Pair
 from .queues import declared_queues, read_lengths
-from .replies import inspection_of, queue_names
+from .replies import facts_of
 
 #: Command -> its arguments. Workers with this package are asked the first alone.
 FIRST: dict[str, dict[str, Any]] = {"stats": {}}
@@ -50,13 +50,13 @@ class Answers:
     """What came back before the deadline.
 
     Attributes:
-        replies: node name -> command -> reply.
+        facts: node name -> what it says of itself (see ``replies.facts_of``).
         lengths: queue name -> messages waiting, -1 if it could not be read.
         silent: node that answered lately and did not now -> seconds since it did.
         doubled: names under which two nodes answer.
     """
 
-    replies: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, Mapping[str, Any]]
     lengths: Mapping[str, int]
     silent: Mapping[str, float]
     doubled: Collection[str]
@@ -100,10 +100,10 @@ class Fleet:
             line.clear_up(max(deadline, time.monotonic() + CLEARING_UP * timeout_seconds))
 
         line = self._with_line(exchange, timeout_seconds)
-        return Answers(line.replies, lengths, self._silent(line), sorted(line.doubled))
+        return Answers(line.facts, lengths, self._silent(line), sorted(line.doubled))
 
     def ask_counts(self, nodes: Collection[str], timeout_seconds: float) -> Mapping[str, Any]:
-        """Ask these nodes for their job counts; those that do not answer are left out.
+        """Ask these nodes for their job counts; those that do not answer are left out, ``None`` is an error's.
 
         A node that did not answer in time is not waited for again until it does.
 
@@ -117,8 +117,8 @@ class Fleet:
             self._collect(line, asked - self._slow, deadline)
             self._slow = (self._slow | asked) - line.answered - line.late
 
-        replies = self._with_line(exchange, timeout_seconds).replies
-        return {node: found[COUNTS_COMMAND] for node, found in replies.items()}
+        facts = self._with_line(exchange, timeout_seconds).facts
+        return {node: found.get(COUNTS_COMMAND) for node, found in facts.items()}
 
     def close(self) -> None:
         """Delete the reply queue and close the connection."""
@@ -158,7 +158,7 @@ class Fleet:
             self.close()
         if self._line is None:
             # Connecting, and one more failing call after it, must fit into the deadline.
-            self._line = Line(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds))
+            self._line = Line(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds), facts_of)
             self._line.begin()
         return self._line
 
@@ -183,18 +183,17 @@ class Fleet:
         self._remember(late | line.answered)
         # A queue that lost its consumers is shown until it is empty.
         self._consumed = {name for name in self._consumed if lengths.get(name, 0) > 0}
-        for replies in line.replies.values():
-            replies.update(inspection_of(replies))
-            self._consumed.update(queue_names(replies.get("active_queues")) or ())
+        for facts in line.facts.values():
+            self._consumed.update(facts.get("queues") or ())
         return lengths | read_lengths(line.connection, self._measured() - lengths.keys(), deadline)
 
     def _ask_the_rest(self, line: Line, deadline: float) -> None:
         """Ask on if there are workers that did not say everything at once; from then on all is asked at once."""
-        others = {node for node, replies in line.replies.items() if not inspection_of(replies)}
+        others = {node for node, facts in line.facts.items() if not facts.get("inspected")}
         if others and self._commands == FIRST:
             line.publish(REST)
             self._collect(line, line.answered | {(node, command) for node in others for command in REST}, deadline)
-        self._commands = COMMANDS if others or not line.replies else FIRST
+        self._commands = COMMANDS if others or not line.facts else FIRST
 
     def _measured(self) -> set[str]:
         return set(self._queues) if self._queues is not None else declared_queues(self._app) | self._consumed
@@ -221,7 +220,7 @@ class Fleet:
         self._answered_at = {
             node: then for node, then in self._answered_at.items() if now - then <= self._memory_seconds
         }
-        return {node: now - then for node, then in self._answered_at.items() if node not in line.replies}
+        return {node: now - then for node, then in self._answered_at.items() if node not in line.facts}
 
 
 _Exchange = Callable[[Line, float], None]

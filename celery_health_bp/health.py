@@ -262,7 +262,7 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
     Arguments:
         notes: sentences of our own on what is not known.
     """
-    found = (worker_of(name, replies) for name, replies in sorted(answers.replies.items()))
+    found = (worker_of(name, facts) for name, facts in sorted(answers.facts.items()))
     workers = tuple(worker for worker in found if worker is not None)
     consumed = Counter(name for worker in workers for name in worker.queues or ())
     sure = all(worker.queues is not None for worker in workers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -26,16 +26,18 @@ SETTLE_SECONDS = 0.02
 
 #: A reply: who answered what (node name, command).
 Pair = tuple[str, str]
+Reader = Callable[[str, str, Any], Mapping[str, Any]]
 
 
 class Line:
-    """Sends commands to the workers and gathers their replies.
+    """Sends commands to the workers and gathers what their replies say.
 
     Arguments:
         io_timeout_seconds: bounds each call to the broker.
+        read: what a reply says, by name; given node, command and reply.
 
     Attributes:
-        replies: node name -> command -> reply, to the commands sent since ``begin``; errors are left out,
+        facts: node name -> what its replies to the commands sent since ``begin`` say; errors are left out,
             their nodes are not.
         answered: the same as pairs.
         late: pairs that answered to an earlier ``begin``; the caller takes them out.
@@ -47,7 +49,8 @@ class Line:
         Exception: the transport's own, from every method that sends.
     """
 
-    def __init__(self, app: Any, io_timeout_seconds: float) -> None:
+    def __init__(self, app: Any, io_timeout_seconds: float, read: Reader) -> None:
+        self._read = read
         self._mailbox = app.control.mailbox
         self.blocked: bool = False
         self.late: set[Pair] = set()
@@ -103,12 +106,14 @@ class Line:
 
     def _start_anew(self) -> None:
         self._ticket = uuid4().hex
-        self.replies: dict[str, dict[str, Any]] = defaultdict(dict)
+        self._asked: set[str] = set()
+        self.facts: dict[str, dict[str, Any]] = defaultdict(dict)
         self.answered: set[Pair] = set()
         self.doubled: set[str] = set()
 
     def publish(self, commands: Mapping[str, Mapping[str, Any]], nodes: list[str] | None = None) -> None:
         """Send commands (name -> arguments) to these nodes, or to every worker."""
+        self._asked |= commands.keys()
         exchange = self._mailbox.exchange
         for command, arguments in commands.items():
             self._producer.publish(
@@ -179,7 +184,7 @@ class Line:
             if not (isinstance(reply, dict) and "error" in reply):
                 self._take((node, command), ticket, reply)
             elif ticket == self._ticket:
-                self.replies.setdefault(node, {})
+                self.facts.setdefault(node, {})
 
     def _take(self, pair: Pair, ticket: str, reply: Any) -> None:
         current = ticket == self._ticket
@@ -187,9 +192,9 @@ class Line:
             self.doubled.add(pair[0])
         elif not current:
             self.late.add(pair)
-        else:
+        elif pair[1] in self._asked:
             self.answered.add(pair)
-            self.replies[pair[0]][pair[1]] = reply
+            self.facts[pair[0]].update(self._read(*pair, reply))
 
     def _on_unreadable(self, message: Any, exc: Exception) -> None:
         logger.debug("a reply of type %s cannot be read", message.content_type, exc_info=exc)

@@ -1,46 +1,56 @@
-"""From the replies of one worker, as Celery's control commands send them, to a ``Worker``.
+"""What a worker's replies to Celery's control commands say of it, as attributes of a ``Worker``.
 
-Replies come over the network from any version of Celery: what is not as
+Each reply is read as it arrives: of a thousand workers' replies nothing else
+is kept. They come over the network from any version of Celery: what is not as
 expected becomes ``None``, never an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .ledger import STATS_KEY
 from .report import RunningTask, ScheduledTask, Worker
 
 
-def worker_of(name: str, replies: Mapping[str, Any]) -> Worker | None:
-    """The worker that gave these replies (command -> reply).
+def facts_of(node: str, command: str, reply: Any) -> dict[str, Any]:
+    """What one reply says: attributes of ``Worker``; ``{command: reply}`` for any other command.
+
+    A worker with this package answers the other commands within its reply to ``stats``.
+    """
+    if command == "stats":
+        return _stats(node, _mapping(reply))
+    if command in _READERS:
+        attribute, read = _READERS[command]
+        return {attribute: read(node, reply)}
+    return {command: reply}
+
+
+def worker_of(name: str, facts: Mapping[str, Any]) -> Worker | None:
+    """The worker that said all this (see ``facts_of``).
 
     ``None`` for a node that answered neither ``stats`` nor ``active_queues``:
     workers alone do (beat answers a ping).
     """
-    if "stats" not in replies and "active_queues" not in replies:
-        return None
-    stats = _mapping(replies.get("stats"))
-    pool = _mapping(stats.get("pool"))
-    reserved = replies.get("reserved")
-    return Worker(
-        name=name,
-        pool=_pool_name(pool.get("implementation")),
-        concurrency=_number(pool.get("max-concurrency")),
-        processes=tuple(pid for pid in _list(pool.get("processes")) if isinstance(pid, int)),
-        queues=queue_names(replies.get("active_queues")),
-        uptime_seconds=_number(stats.get("uptime")),
-        running=_running(name, replies.get("active")),
-        scheduled=_scheduled(name, replies.get("scheduled")),
-        reserved=len(reserved) if isinstance(reserved, list) else _number(reserved),
-        monitored=STATS_KEY in stats,
-    )
+    return Worker(name, **facts) if "pool" in facts or "queues" in facts else None
 
 
-def inspection_of(replies: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The replies to other commands that a worker with this package gives within that to ``stats``."""
-    return _mapping(_mapping(_mapping(replies.get("stats")).get(STATS_KEY)).get("inspection"))
+def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
+    pool, ours = _mapping(stats.get("pool")), _mapping(stats.get(STATS_KEY))
+    inspection = _mapping(ours.get("inspection"))
+    facts: dict[str, Any] = {
+        "pool": _pool_name(pool.get("implementation")),
+        "concurrency": _number(pool.get("max-concurrency")),
+        "processes": tuple([pid for pid in _list(pool.get("processes")) if isinstance(pid, int)]),
+        "uptime_seconds": _number(stats.get("uptime")),
+        "monitored": STATS_KEY in stats,
+        "inspected": bool(inspection),
+    }
+    for command, (attribute, read) in _READERS.items():
+        if command in inspection:
+            facts[attribute] = read(node, inspection[command])
+    return facts
 
 
 def _running(worker: str, reply: Any) -> tuple[RunningTask, ...] | None:
@@ -68,11 +78,14 @@ def _task_name(request: Mapping[str, Any]) -> str:
     return str(request.get("type") or request.get("name"))
 
 
-def queue_names(reply: Any) -> tuple[str, ...] | None:
-    """Names in a reply to ``active_queues``; ``None``: it is none."""
+def _queue_names(_: str, reply: Any) -> tuple[str, ...] | None:
     if not isinstance(reply, list):
         return None
     return tuple(sorted([str(queue["name"]) for queue in reply if isinstance(queue, dict) and "name" in queue]))
+
+
+def _reserved(_: str, reply: Any) -> int | None:
+    return len(reply) if isinstance(reply, list) else _number(reply)
 
 
 def _pool_name(implementation: Any) -> str | None:
@@ -94,3 +107,12 @@ def _number(value: Any) -> Any:
 
 def _text(value: Any) -> str | None:
     return str(value) if value is not None else None
+
+
+#: Command -> the attribute that its reply tells, and who reads it.
+_READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "active_queues": ("queues", _queue_names),
+    "active": ("running", _running),
+    "scheduled": ("scheduled", _scheduled),
+    "reserved": ("reserved", _reserved),
+}

@@ -54,6 +54,7 @@ class Worker:
         uptime_seconds: since its main process started.
         processes: process ids of its pool.
         monitored: it runs this package, and can be asked for its job counts.
+        inspected: its reply to ``stats`` said everything.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Worker:
     scheduled: tuple[ScheduledTask, ...] | None = None
     reserved: int | None = None
     monitored: bool = False
+    inspected: bool = False
 
     @property
     def active(self) -> bool:

@@ -53,7 +53,7 @@ def test_a_worker_that_says_nonsense_is_shown_without_it(
     assert worker["processes"] == []
 
 
-@pytest.mark.parametrize("counts", [None, {}, {"internal_errors": []}, "none"])
+@pytest.mark.parametrize("counts", [None, {}, {"internal_errors": []}, "none", {"error": "no"}])
 def test_counts_that_cannot_be_read_are_left_out(
     celery_app: Celery, make_app: Callable[..., Flask], counts: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
