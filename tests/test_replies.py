@@ -9,6 +9,7 @@ import pytest
 from celery import Celery
 from flask import Flask
 from kombu import Producer
+from kombu.pidbox import Node
 
 from .exposition import Exposition
 from .nodes import REPLIES, ScriptedNode
@@ -51,6 +52,22 @@ def test_a_worker_that_says_nonsense_is_shown_without_it(
     assert (found.status, found.workers) == (200, ["a@t"])
     assert [worker[key] for key in ("pool", "concurrency", "active", "reserved")] == [None] * 4
     assert worker["processes"] == []
+
+
+def test_a_reply_to_what_nobody_asked_is_left_out(
+    celery_app: Celery, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that answers each command a second time, as if it had been another one, is shown as it is."""
+    reply = Node.reply
+
+    def reply_twice(self: Node, data: Any, exchange: Any, routing_key: Any, ticket: str, **options: Any) -> None:
+        for command in (ticket.partition(".")[2], "name"):
+            reply(self, data, exchange, routing_key, f"{ticket.partition('.')[0]}.{command}", **options)
+
+    monkeypatch.setattr(Node, "reply", reply_twice)
+    with ScriptedNode(celery_app, "a@t"):
+        found = probe(make_app(celery_app))
+    assert (found.status, found.workers) == (200, ["a@t"])
 
 
 @pytest.mark.parametrize("counts", [None, {}, {"internal_errors": []}, "none", {"error": "no"}])
