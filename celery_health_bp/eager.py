@@ -35,6 +35,7 @@ def _started(task: Any, args: Any, kwargs: Any, **_: Any) -> None:
         return
     try:
         recorder = recorder_of(task.app)
+        recorder.start()
         task.request.update(celery_health_began=time.monotonic())
         recorder.count(STARTED, task, recorder.customer(task, args, kwargs))
     except Exception:

@@ -93,8 +93,6 @@ class Recorder:
 
     def count(self, outcome: Outcome, task: Any, customer_id: str, seconds: float | None = None) -> None:
         """Count one event of an attempt of ``task`` under its registered name, and its seconds if it has some."""
-        if self._thread is None:
-            self.start()
         self.ledger.count(outcome.kind, task.name, customer_id, outcome.detail, seconds)
 
     def customer(self, task: Any, args: Any, kwargs: Any) -> str:

@@ -191,6 +191,7 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         if recorder is None:
             recorder = type(self)._recorder = recorder_of(self.app)
             recorder.expect_step()
+            recorder.start()  # not at every count: a cold shutdown counts the last ones when the process exits
         if self._customer is None:
             self._customer = recorder.customer(self.task, self.args, self.kwargs)
         recorder.count(outcome, self.task, self._customer, seconds)

@@ -24,7 +24,9 @@ def job(customer_id: str) -> None:
 
 def count(customer_id: str) -> None:
     """One attempt, as the worker counts it."""
-    recorder_of(app).count(COMPLETED, job, customer_id)
+    recorder = recorder_of(app)
+    recorder.start()
+    recorder.count(COMPLETED, job, customer_id)
 
 
 def main() -> None:
