@@ -19,7 +19,7 @@ from celery_health_bp.errors import ConfigurationError
 from celery_health_bp.recorder import recorder_of
 
 from . import leaks
-from .processes import Process, Web, Worker
+from .processes import Process, Web, Worker, wait_until
 from .servers import RabbitServer, RedisServer, missing_rabbitmq
 
 
@@ -125,9 +125,17 @@ def start_worker(started: list[Process], tmp_path: Path) -> Callable[..., Worker
     def start(broker_url: str, *options: str, **arguments: object) -> Worker:
         worker = Worker(broker_url, tmp_path, *options, **arguments)  # type: ignore[arg-type]
         started.append(worker)
+        if broker_url.startswith("redis:") and arguments.get("ready", True):
+            wait_until(lambda: answers(worker, broker_url), "it answers a ping")
         return worker
 
     return start
+
+
+def answers(worker: Worker, broker_url: str) -> bool:
+    """It takes commands: on Redis, Celery says that a worker is ready before it listens to them."""
+    with Celery(broker=broker_url, set_as_current=False) as app, app.connection_for_write() as connection:
+        return bool(app.control.ping([worker.name], timeout=0.5, connection=connection))
 
 
 @pytest.fixture
