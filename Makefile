@@ -35,7 +35,7 @@ lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter
 docs: .venv/test ## docs/api.md, from the docstrings
 	$(BIN)/python docs/api.py
 
-matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed: about 75 minutes
+matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed: about an hour
 	.ci/tox run-parallel --parallel 3 --parallel-no-spinner
 
 bench: .venv/test .bench/installed ## what checks and counting cost, beside what others run; writes benchmarks/RESULTS.md
