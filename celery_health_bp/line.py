@@ -26,6 +26,7 @@ SETTLE_SECONDS = 0.02
 
 #: A reply: who answered what (node name, command).
 Pair = tuple[str, str]
+#: Node, command, reply -> what the reply says, by name.
 Reader = Callable[[str, str, Any], Mapping[str, Any]]
 
 
@@ -34,7 +35,7 @@ class Line:
 
     Arguments:
         io_timeout_seconds: bounds each call to the broker.
-        read: what a reply says, by name; given node, command and reply.
+        read: turns a reply into what it says, by name; called with node, command and reply.
 
     Attributes:
         facts: node name -> what its replies to the commands sent since ``begin`` say; errors are left out,

@@ -92,7 +92,10 @@ class Recorder:
     # -- counting: called for every attempt, must neither raise nor wait --
 
     def count(self, outcome: Outcome, task: Any, customer_id: str, seconds: float | None = None) -> None:
-        """Count one event of an attempt of ``task`` under its registered name, and its seconds if it has some."""
+        """Count one event of an attempt of ``task`` under its registered name, and its seconds if it has some.
+
+        Sends nothing by itself: whoever counts first calls ``start``.
+        """
         self.ledger.count(outcome.kind, task.name, customer_id, outcome.detail, seconds)
 
     def customer(self, task: Any, args: Any, kwargs: Any) -> str:
