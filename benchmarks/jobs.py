@@ -86,7 +86,7 @@ class Feeder:
 
     def _published(self, task: str, customer_id: str) -> tuple[bytes, bytes, bytes]:
         task_id = str(uuid4())
-        headers = {PUBLISHED_HEADER: time.time()} if task == "monitored" else None  # as its apply_async does
+        headers = {PUBLISHED_HEADER: time.time_ns() // 1000} if task == "monitored" else None  # as its apply_async does
         self.client.send_task(
             task, kwargs={"customer_id": customer_id}, task_id=task_id, queue="template", headers=headers
         )

@@ -38,12 +38,12 @@ class CustomerFinder:
     """Finds the customer of one task's attempts; made once per task.
 
     Arguments:
-        task: the Celery task, whose signature tells where the argument stands.
+        task: the Celery task (also an attribute), whose signature tells where the argument stands.
         settings: ``customer_argument`` and ``customer_resolver`` are used.
     """
 
     def __init__(self, task: Any, settings: Settings) -> None:
-        self._task = task
+        self.task: Any = task
         self._argument = settings.customer_argument
         self._resolver = settings.customer_resolver
         self._warned = False
@@ -64,7 +64,7 @@ class CustomerFinder:
 
     def _place(self) -> tuple[int | None, Any]:
         try:
-            parameters = inspect.signature(self._task.run).parameters
+            parameters = inspect.signature(self.task.run).parameters
         except (TypeError, ValueError):  # a callable without a signature
             return None, _ABSENT
         parameter = parameters.get(self._argument or "")
@@ -75,9 +75,9 @@ class CustomerFinder:
 
     def _resolved(self, resolver: CustomerResolver, args: Any, kwargs: Any) -> str:
         try:
-            return label_value(resolver(self._task, args, kwargs))
+            return label_value(resolver(self.task, args, kwargs))
         except Exception:  # the user's code: it must not cost the count
             if not self._warned:
                 self._warned = True
-                logger.exception("customer_resolver failed for task %s; its attempts count as unknown", self._task.name)
+                logger.exception("customer_resolver failed for task %s; its attempts count as unknown", self.task.name)
             return UNKNOWN

@@ -12,7 +12,8 @@ from typing import Any
 
 from celery import signals
 
-from .outcomes import COMPLETED, STARTED, Outcome, outcome_of
+from .ledger import Outcome
+from .outcomes import COMPLETED, STARTED, outcome_of
 from .recorder import failed_inside, recorder_of
 
 #: Marks a function whose attempts are counted; Celery's wrappers carry it along.
@@ -37,7 +38,7 @@ def _started(task: Any, args: Any, kwargs: Any, **_: Any) -> None:
         recorder = recorder_of(task.app)
         recorder.start()
         task.request.update(celery_health_began=time.monotonic())
-        recorder.count(STARTED, task, recorder.customer(task, args, kwargs))
+        recorder.ledger.count(STARTED, task.name, recorder.finder(task).find(args, kwargs))
     except Exception:
         failed_inside(task.app)
 
@@ -49,7 +50,7 @@ def _ended(task: Any, args: Any, kwargs: Any, state: str | None, retval: Any, **
         recorder = recorder_of(task.app)
         outcome = _outcome(state, retval)
         seconds = time.monotonic() - task.request.celery_health_began if outcome is COMPLETED else None
-        recorder.count(outcome, task, recorder.customer(task, args, kwargs), seconds)
+        recorder.ledger.count(outcome, task.name, recorder.finder(task).find(args, kwargs), seconds)
     except Exception:
         failed_inside(task.app)
 

@@ -37,6 +37,13 @@ OTHER, UNKNOWN = "other", "unknown"
 UNCAPPED = frozenset({"", OTHER, UNKNOWN})
 
 
+class Outcome(NamedTuple):
+    """What an attempt did: a key of ``COUNTERS``, and the error type or the reason."""
+
+    kind: str
+    detail: str = ""
+
+
 class Series(NamedTuple):
     """One counter: ``detail`` is the error type or the reason, or empty."""
 
@@ -112,23 +119,20 @@ class Ledger:
     def __init__(self, bounds: Sequence[float], max_customers: int) -> None:
         self._bounds = bounds
         self._max_customers = max_customers
-        self._events: deque[tuple[str, str, str, str, float | None]] = deque()
+        self._events: deque[tuple[Outcome, str, str, float | None]] = deque()
         self._counts = Counts()
         self._customers: dict[str, set[str]] = {}
         # Celery counts from signal handlers too, which may interrupt the holder of this lock.
         self._lock = RLock()
 
-    def count(
-        self, kind: str, task_name: str, customer_id: str, detail: str = "", seconds: float | None = None
-    ) -> None:
+    def count(self, outcome: Outcome, task_name: str, customer_id: str, seconds: float | None = None) -> None:
         """Add one to a counter.
 
         Arguments:
-            kind: a key of ``COUNTERS``.
-            detail: the error type or the reason.
-            seconds: what the kind's histogram observes besides (see ``HISTOGRAM_OF``).
+            task_name: the registered name.
+            seconds: what the histogram of this kind observes besides (see ``HISTOGRAM_OF``).
         """
-        self._events.append((kind, task_name, customer_id, detail, seconds))
+        self._events.append((outcome, task_name, customer_id, seconds))
         if len(self._events) >= MAX_EVENTS:
             self._sum_up()
 
@@ -157,7 +161,7 @@ class Ledger:
     def _sum_up(self) -> None:
         with self._lock:
             while self._events:
-                kind, task_name, customer_id, detail, seconds = self._events.popleft()
+                (kind, detail), task_name, customer_id, seconds = self._events.popleft()
                 series = Series(kind, task_name, detail, self._capped(task_name, customer_id))
                 self._counts.counters[series] += 1
                 if seconds is not None:

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from celery.exceptions import Ignore, Reject, Retry, Terminated, WorkerLostError
 
+from .ledger import Outcome
 from .versions import class_name, unwrapped
-
-
-class Outcome(NamedTuple):
-    """A kind of ``ledger.COUNTERS`` and its error type or reason."""
-
-    kind: str
-    detail: str = ""
-
 
 STARTED = Outcome("started")
 COMPLETED = Outcome("completed")

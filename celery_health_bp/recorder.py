@@ -21,7 +21,6 @@ from celery import signals
 from .customers import CustomerFinder
 from .errors import StoreUnavailable
 from .ledger import Counts, Ledger
-from .outcomes import Outcome
 from .settings import Settings
 from .stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
 
@@ -41,6 +40,7 @@ class Recorder:
         store: where the counts go; ``None``: they stay here until asked for.
 
     Attributes:
+        ledger: counts for it go here; whoever counts the first one calls ``start``.
         in_worker: this process is a worker with our step, which answers for its counts.
     """
 
@@ -89,21 +89,12 @@ class Recorder:
             self._warned_of_step = True
             logger.warning("this worker runs without celery_health_bp.worker:RecorderStep: its last counts may be lost")
 
-    # -- counting: called for every attempt, must neither raise nor wait --
-
-    def count(self, outcome: Outcome, task: Any, customer_id: str, seconds: float | None = None) -> None:
-        """Count one event of an attempt of ``task`` under its registered name, and its seconds if it has some.
-
-        Sends nothing by itself: whoever counts first calls ``start``.
-        """
-        self.ledger.count(outcome.kind, task.name, customer_id, outcome.detail, seconds)
-
-    def customer(self, task: Any, args: Any, kwargs: Any) -> str:
-        """The ``customer_id`` of an attempt with these arguments."""
-        finder = self._finders.get(task.name)
-        if finder is None:
-            finder = self._finders[task.name] = CustomerFinder(task, self.settings)
-        return finder.find(args, kwargs)
+    def finder(self, task: Any) -> CustomerFinder:
+        """Finds the ``customer_id`` of the attempts of a task."""
+        found = self._finders.get(task.name)
+        if found is None or found.task is not task:
+            found = self._finders[task.name] = CustomerFinder(task, self.settings)
+        return found
 
     def failed_inside(self) -> None:
         """An exception of our own code while counting: log it once, count each."""

@@ -19,6 +19,8 @@ from billiard.einfo import ExceptionInfo
 from billiard.pool import ApplyResult
 from celery.worker.request import Request
 
+from .customers import CustomerFinder
+from .ledger import Ledger, Outcome
 from .outcomes import (
     CANCELLED,
     COMPLETED,
@@ -28,10 +30,9 @@ from .outcomes import (
     TERMINATED,
     TIMED_OUT,
     WORKER_LOST,
-    Outcome,
     outcome_of,
 )
-from .recorder import Recorder, failed_inside, recorder_of
+from .recorder import failed_inside, recorder_of
 from .tasks import PUBLISHED_HEADER
 
 
@@ -53,7 +54,11 @@ def _counting(on_success: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(on_success)
     def counted(self: MonitoredRequest, failed__retval__runtime: Any, **kwargs: Any) -> Any:
-        self._count_return(failed__retval__runtime)
+        if isinstance(failed__retval__runtime, ExceptionInfo):  # a SystemExit in a pool without processes
+            self._count_exception(failed__retval__runtime)
+        elif not failed__retval__runtime[0]:  # else on_failure comes next, with the exception
+            # A redelivered message of an attempt that had returned has no runtime.
+            self._count_end(COMPLETED, failed__retval__runtime[2])
         return on_success(self, failed__retval__runtime, **kwargs)
 
     return counted
@@ -79,16 +84,17 @@ def _watching(execute_using_pool: Callable[..., Any]) -> Callable[..., Any]:
 class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
     """A ``Request`` that tells the ledger of acceptance and of the first terminal event."""
 
-    _accepted_at: float | None = None  # monotonic
+    _accepted_at = 0.0  # monotonic; 0 before
     _over = False
     _customer: str | None = None
-    _recorder: ClassVar[Recorder | None] = None  # each worker makes a class of its own for each task
+    _ledger: ClassVar[Ledger]
+    _finder: ClassVar[CustomerFinder | None] = None  # each worker makes a class of its own for each task
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # create_request_cls() makes a subclass per task whose methods do not
         # call super(): see it being made, and wrap them.
         super().__init_subclass__(**kwargs)
-        cls._recorder = None
+        cls._finder = None
         for name, wrap in (("on_success", _counting), ("execute_using_pool", _watching)):
             if name in cls.__dict__:
                 setattr(cls, name, wrap(cls.__dict__[name]))
@@ -98,7 +104,9 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """A pool process has begun the attempt; ``time_accepted`` is monotonic."""
-        self._count_start(time_accepted)
+        if not self._accepted_at:
+            self._accepted_at = time_accepted
+            self._count(STARTED)
         super().on_accepted(pid, time_accepted)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
@@ -113,7 +121,7 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         return super().on_failure(exc_info, *args, **kwargs)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
-        if self._accepted_at is not None:
+        if self._accepted_at:
             self._count_end(TERMINATED)
         else:
             self._count_discard(EXPIRED if expired else REVOKED)
@@ -125,35 +133,10 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     def count_as_lost(self) -> None:
         """The pool was killed, and said nothing of this attempt."""
-        if self._accepted_at is not None:
+        if self._accepted_at:
             self._count_end(WORKER_LOST)
 
-    # -- counting --
-
-    @_never_raises
-    def _count_start(self, time_accepted: float) -> None:
-        if self._accepted_at is None:
-            self._accepted_at = time_accepted
-            self._count(STARTED, self._waited(time_accepted))
-
-    def _waited(self, time_accepted: float) -> float | None:
-        published = self.request_dict.get(PUBLISHED_HEADER)
-        if not (isinstance(published, float) and published > 0):  # not ours; NaN is not either
-            return None
-        eta = self.eta
-        due = max(published, eta.timestamp()) if eta else published
-        accepted = time.time() - (time.monotonic() - time_accepted)
-        return max(0.0, accepted - due)
-
-    @_never_raises
-    def _count_return(self, failed__retval__runtime: Any) -> None:
-        if isinstance(failed__retval__runtime, ExceptionInfo):  # a SystemExit in a pool without processes
-            self._count_exception(failed__retval__runtime)
-            return
-        failed, _, runtime = failed__retval__runtime
-        if not failed:  # else on_failure comes next, with the exception
-            # A redelivered message of an attempt that had returned has no runtime.
-            self._count_end(COMPLETED, runtime)
+    # -- counting: every function on the way costs a job, so they are few and read slots, not properties --
 
     @_never_raises
     def _count_exception(self, exc_info: Any) -> None:
@@ -168,30 +151,51 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     @_never_raises
     def _count_escape(self, exc: BaseException | None) -> None:
-        if exc is not None and self._accepted_at is not None:
+        if exc is not None and self._accepted_at:
             self._count_end(outcome_of(exc))
 
-    @_never_raises
     def _count_end(self, outcome: Outcome, seconds: float | None = None) -> None:
         if self._over:
             return
         self._over = True
-        if self._accepted_at is None:  # its process was lost before the acceptance arrived
-            self._count_start(time.monotonic())
+        if not self._accepted_at:  # its process was lost before the acceptance arrived
+            self._accepted_at = time.monotonic()
+            self._count(STARTED)
         self._count(outcome, seconds)
 
-    @_never_raises
     def _count_discard(self, outcome: Outcome) -> None:
         if not self._over:
             self._over = True
             self._count(outcome)
 
     def _count(self, outcome: Outcome, seconds: float | None = None) -> None:
-        recorder = self._recorder
-        if recorder is None:
-            recorder = type(self)._recorder = recorder_of(self.app)
-            recorder.expect_step()
-            recorder.start()  # not at every count: a cold shutdown counts the last ones when the process exits
-        if self._customer is None:
-            self._customer = recorder.customer(self.task, self.args, self.kwargs)
-        recorder.count(outcome, self.task, self._customer, seconds)
+        """Never raises, as ``_never_raises``."""
+        try:
+            task = self._task
+            finder = self._finder
+            if finder is None or finder.task is not task:
+                finder = self._begin(task)
+            if self._customer is None:
+                self._customer = finder.find(self._args, self._kwargs)
+            if outcome is STARTED:
+                seconds = self._waited()
+            self._ledger.count(outcome, task.name, self._customer, seconds)
+        except Exception:
+            failed_inside(self.app)
+
+    def _begin(self, task: Any) -> CustomerFinder:
+        recorder = recorder_of(self.app)
+        recorder.expect_step()
+        recorder.start()  # not at every count: a cold shutdown counts the last ones when the process exits
+        cls = type(self)
+        cls._ledger, cls._finder = recorder.ledger, recorder.finder(task)
+        return cls._finder
+
+    def _waited(self) -> float | None:
+        published = self._request_dict.get(PUBLISHED_HEADER)
+        if type(published) is not int or not 0 < published < 1e17:  # not ours
+            return None
+        due = published / 1e6
+        if self._eta:
+            due = max(due, self._eta.timestamp())
+        return max(0.0, time.time() - (time.monotonic() - self._accepted_at) - due)

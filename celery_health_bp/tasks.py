@@ -19,7 +19,7 @@ else:
 
 REQUEST = "celery_health_bp.request:MonitoredRequest"
 STEP = "celery_health_bp.worker:RecorderStep"
-#: Message header with the time of publishing in seconds since the epoch.
+#: Message header: microseconds since the epoch at publishing. An integer, which JSON reads faster than a float.
 PUBLISHED_HEADER = "celery_health_published"
 
 
@@ -57,7 +57,7 @@ class MonitoredTask(_Task):  # type: ignore[misc]  # celery ships no types
     ) -> Any:
         """Publish as ``Task.apply_async`` does, with the time of publishing in a header."""
         headers: Mapping[str, Any] = options.pop("headers", None) or {}
-        options["headers"] = {**headers, PUBLISHED_HEADER: time.time()}
+        options["headers"] = {**headers, PUBLISHED_HEADER: time.time_ns() // 1000}
         return super().apply_async(args, kwargs, task_id, producer, link, link_error, shadow, **options)
 
 

@@ -26,7 +26,7 @@ def count(customer_id: str) -> None:
     """One attempt, as the worker counts it."""
     recorder = recorder_of(app)
     recorder.start()
-    recorder.count(COMPLETED, job, customer_id)
+    recorder.ledger.count(COMPLETED, job.name, customer_id)
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def test_memory_is_bounded_while_the_store_is_away_and_no_count_is_lost(
     recorder = Recorder(Settings(max_customers=CAP, flush_interval_seconds=3600), store)
     redis.stop()
     for number in range(3000):
-        recorder.count(STARTED, task, f"c{number}")
+        recorder.ledger.count(STARTED, task.name, f"c{number}")
         if number % 100 == 0:
             assert not recorder.flush()
     waiting = recorder.ledger.copy()

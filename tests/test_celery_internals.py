@@ -80,9 +80,9 @@ def test_a_request_has_the_hook(name: str, arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["app", "task", "args", "kwargs", "eta", "request_dict"])
 def test_a_request_has_the_attribute(name: str) -> None:
-    """A Request tells its task, its decoded arguments and its headers in the main process."""
-    found = getattr(Request, name, None)
-    assert isinstance(found, property), changed(f"Request.{name}", "request.py", found)
+    """A Request tells its task, its decoded arguments and its headers in the main process, and keeps them in slots."""
+    found = getattr(Request, name, None), getattr(Request, f"_{name}", None)
+    assert all(map(inspect.isdatadescriptor, found)), changed(f"Request.{name}", "request.py", found)
 
 
 @pytest.mark.parametrize("name", ["on_success", "execute_using_pool"])

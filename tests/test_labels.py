@@ -18,6 +18,7 @@ from celery_health_bp import Settings
 from celery_health_bp.collector import job_families
 from celery_health_bp.customers import CustomerFinder, label_value
 from celery_health_bp.ledger import Ledger
+from celery_health_bp.outcomes import STARTED
 from celery_health_bp.stores import RedisStore
 
 from .exposition import JOB, Exposition
@@ -86,7 +87,7 @@ def exposed(server: RedisServer, customers: list[str], **settings: Any) -> Expos
     made = Settings(metrics_key_prefix=uuid4().hex, **settings)
     ledger = Ledger(made.duration_buckets_seconds, 10 * made.max_customers)
     for customer in customers:
-        ledger.count("started", "job", customer)
+        ledger.count(STARTED, "job", customer)
     store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
     store.add("writer", 1, ledger.take())
     registry = CollectorRegistry(auto_describe=False)

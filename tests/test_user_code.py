@@ -161,7 +161,7 @@ def test_the_stamp_is_all_that_our_class_adds_to_a_message(redis: RedisServer, p
         headers[name] = {key: value for key, value in message["headers"].items() if key != "task"}
     ours = headers["tests.user_jobs.derived"]
     assert ours["mine"] == "kept"
-    assert abs(ours.pop(PUBLISHED_HEADER) - time.time()) < 30
+    assert abs(ours.pop(PUBLISHED_HEADER) / 1e6 - time.time()) < 30
     assert ours == headers["plain"]
 
 
@@ -182,6 +182,26 @@ def test_the_wait_lasts_from_publishing_or_eta_to_the_start(
     publisher.tasks[name].apply_async(("c",), countdown=3)
     wait_until(lambda: read().ended() == 3, "the later one has run", 30)
     assert (read().get(f"{wait}_sum", task_name=name) or 0) - (found.get(f"{wait}_sum", task_name=name) or 0) < 2
+
+
+def test_a_stamp_that_is_no_time_is_not_observed(
+    redis: RedisServer, publisher: Celery, start_worker: Callable[..., Worker], read: Any
+) -> None:
+    """A header of our name with anything else in it costs neither the count nor an error."""
+    stamps = ["now", 1.5e9, float("nan"), True, -1, 0, 10**400, None, [1]]
+    for stamp in stamps:
+        publisher.send_task(
+            "tests.user_jobs.derived",
+            kwargs={"customer_id": "c"},
+            headers={PUBLISHED_HEADER: stamp},
+            ignore_result=True,
+        )
+    start_worker(redis.url, app=APP, environ=FAST)
+    wait_until(lambda: read().ended() == len(stamps), "all have run", 30)
+    found = read()
+    assert found.total(f"{JOB}_completed_total") == found.total(f"{JOB}_started_total") == len(stamps)
+    assert found.total(f"{JOB}_queue_wait_seconds_count") == 0
+    assert found.get("celery_health_internal_errors_total") in (None, 0)
 
 
 def test_a_retry_is_stamped_anew(
