@@ -41,7 +41,7 @@ NOTES = (
     "What is scraped, flushed and drawn is not in it, but for the flush of each second.",
     "Where ours goes: timed alone its code takes about 5 us, most of it at the start (customer, wait in the queue).",
     "In a busy worker, whose caches hold other code by then, the same calls take twice that.",
-    "The header with the time of publishing, which each process reads, takes the rest.",
+    "The header with the time of publishing, which both processes read, adds one or two.",
 )
 
 

@@ -12,6 +12,7 @@ from redis import Redis
 from celery_health_bp import CeleryHealth, Settings
 from celery_health_bp.collector import CeleryCollector
 from celery_health_bp.ledger import Counts, Ledger
+from celery_health_bp.outcomes import COMPLETED, STARTED
 from celery_health_bp.stores.redis import RedisStore
 from celery_health_bp.wsgi import create_api_app, create_metrics_app
 from tests.processes import wait_until
@@ -90,9 +91,9 @@ def a_second() -> Counts:
     ledger = Ledger(Settings().duration_buckets_seconds, CUSTOMERS)
     for task in range(TASKS):
         for customer in range(CUSTOMERS):
-            for kind in ("started", "completed"):
+            for outcome in (STARTED, COMPLETED):
                 seconds = 0.003 * 2**customer
-                ledger.count(kind, f"upstream.tasks.task{task}", f"customer{customer}", seconds=seconds)
+                ledger.count(outcome, f"upstream.tasks.task{task}", f"customer{customer}", seconds=seconds)
     return ledger.take()
 
 

@@ -17,6 +17,7 @@ from redis import Redis
 from celery_health_bp import CeleryHealth, Settings
 from celery_health_bp.collector import CeleryCollector, job_families
 from celery_health_bp.ledger import Counts, Ledger
+from celery_health_bp.outcomes import COMPLETED, STARTED
 from celery_health_bp.stores.redis import RedisStore
 from celery_health_bp.wsgi import create_metrics_app
 
@@ -99,8 +100,8 @@ def counts_of(series: int) -> Counts:
     tasks = TASKS[series]
     for task in (f"upstream.tasks.task{number}" for number in range(tasks)):
         for customer in range((series // tasks - HISTOGRAM_SERIES) // 2):
-            for kind in ("started", "completed"):
-                ledger.count(kind, task, f"customer-{customer}", seconds=0.02)
+            for outcome in (STARTED, COMPLETED):
+                ledger.count(outcome, task, f"customer-{customer}", seconds=0.02)
     return ledger.take()
 
 
