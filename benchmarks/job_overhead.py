@@ -37,7 +37,7 @@ CONSUMED = "-E, celery-exporter listens (its CPU too)"
 COLUMNS = ("a job that does nothing", "us of CPU: median (quartiles)", "minus plain of the same worker", "times plain")
 NOTES = (
     "Taken round by round: the quartiles of a difference are the noise of a round; our median may be off by 10 us.",
-    "These workers note no unacknowledged messages (kombu's ack_emulation): that doubles each row and its noise.",
+    "These workers run without kombu's notes on unacknowledged messages (ack_emulation), which double rows and noise.",
     "What is scraped, flushed and drawn is not in it, but for the flush of each second.",
     "Where ours goes: timed alone its code takes about 5 us, most of it at the start (customer, wait in the queue).",
     "In a busy worker, whose caches hold other code by then, the same calls take twice that.",
