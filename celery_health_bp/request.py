@@ -193,7 +193,7 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     def _waited(self) -> float | None:
         published = self._request_dict.get(PUBLISHED_HEADER)
-        if type(published) is not int or not 0 < published < 1e17:  # not ours
+        if type(published) is not int or not 1e15 < published < 1e17:  # not ours; 1e15 is in 2001
             return None
         due = published / 1e6
         if self._eta:

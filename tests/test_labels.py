@@ -19,10 +19,23 @@ from celery_health_bp.collector import job_families
 from celery_health_bp.customers import CustomerFinder, label_value
 from celery_health_bp.ledger import Ledger
 from celery_health_bp.outcomes import STARTED
+from celery_health_bp.recorder import Recorder
 from celery_health_bp.stores import RedisStore
 
 from .exposition import JOB, Exposition
 from .servers import RedisServer
+
+
+def test_a_task_registered_anew_is_looked_at_anew() -> None:
+    """The customer is found by the signature of the task that runs, not of an earlier one of its name."""
+
+    def first(customer_id: str, other: str) -> None: ...
+    def second(other: str, customer_id: str) -> None: ...
+
+    apps = [Celery(set_as_current=False) for _ in range(2)]
+    tasks = [app._task_from_fun(run, name="job") for app, run in zip(apps, (first, second), strict=True)]
+    recorder = Recorder(Settings(), None)
+    assert [recorder.finder(task).find(["a", "b"], {}) for task in (*tasks, tasks[0])] == ["a", "b", "a"]
 
 
 @pytest.fixture(scope="module")
