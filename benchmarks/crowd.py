@@ -24,7 +24,7 @@ MONITORED: Replies = {
     "stats": {
         **REPLIES["stats"],
         STATS_KEY: {
-            "store": "Redis",
+            "store": {"kind": "redis", "place": "redis://localhost:6379/0", "keys": "{celery_health}"},
             "inspection": {"active_queues": [{"name": "celery"}], "active": [], "scheduled": [], "reserved": 0},
         },
     }

@@ -64,10 +64,11 @@ class Recorder:
         self._failed_once = False
         self._store_away = False
 
-    @property
-    def store_name(self) -> str:
-        """Where the counts go: ``redis``, or ``control`` for nowhere until asked for."""
-        return "control" if self._store is None else "redis"
+    def store_facts(self) -> dict[str, str]:
+        """Where the counts go, for the worker's reply to ``stats`` (see ``report.StoreFacts``)."""
+        if self._store is None:
+            return {"kind": "control", "place": "", "keys": ""}
+        return {"kind": "redis", "place": self._store.place, "keys": self._store.keys}
 
     def announce(self) -> None:
         """The worker's step has started: say where the counts go, and whether they can."""

@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .ledger import STATS_KEY
-from .report import RunningTask, ScheduledTask, Worker
+from .report import RunningTask, ScheduledTask, StoreFacts, Worker
+
+#: Characters of a text in a reply that are kept.
+MAX_TEXT = 256
 
 
 def facts_of(node: str, command: str, reply: Any) -> dict[str, Any]:
@@ -46,11 +49,22 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
         "uptime_seconds": _number(stats.get("uptime")),
         "monitored": STATS_KEY in stats,
         "inspected": bool(inspection),
+        "store": _store(ours.get("store")),
     }
     for command, (attribute, read) in _READERS.items():
         if command in inspection:
             facts[attribute] = read(node, inspection[command])
     return facts
+
+
+def _store(store: Any) -> StoreFacts | None:
+    """``None`` for workers of version 0.1, which say its kind alone, and for nonsense."""
+    if not isinstance(store, dict):
+        return None
+    kind, place, keys = (store.get(key) for key in ("kind", "place", "keys"))
+    if isinstance(kind, str) and isinstance(place, str) and isinstance(keys, str):
+        return StoreFacts(kind[:MAX_TEXT], place[:MAX_TEXT], keys[:MAX_TEXT])
+    return None
 
 
 def _running(worker: str, reply: Any) -> tuple[RunningTask, ...] | None:

@@ -46,6 +46,21 @@ class ScheduledTask:
 
 
 @dataclass(frozen=True)
+class StoreFacts:
+    """Where a process sends its job totals.
+
+    Attributes:
+        kind: ``redis``, or ``control`` for its own memory.
+        place: URL without credentials; empty for ``control``.
+        keys: what every key begins with; empty for ``control``.
+    """
+
+    kind: str
+    place: str = ""
+    keys: str = ""
+
+
+@dataclass(frozen=True)
 class Worker:
     """One node that answered; ``None`` is what its answer did not say.
 
@@ -55,6 +70,7 @@ class Worker:
         processes: process ids of its pool.
         monitored: it runs this package, and can be asked for its job counts.
         inspected: its reply to ``stats`` said everything.
+        store: where its job totals go.
     """
 
     name: str
@@ -68,6 +84,7 @@ class Worker:
     reserved: int | None = None
     monitored: bool = False
     inspected: bool = False
+    store: StoreFacts | None = None
 
     @property
     def active(self) -> bool:

@@ -59,7 +59,7 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
 
     def info(self, parent: Any) -> dict[str, Any]:
         """Our part of the worker's reply to ``stats``: that it can be asked for its counts, and what it does."""
-        return {STATS_KEY: {"store": self._recorder.store_name, "inspection": inspection(parent.consumer)}}
+        return {STATS_KEY: {"store": self._recorder.store_facts(), "inspection": inspection(parent.consumer)}}
 
 
 @inspect_command(name=COUNTS_COMMAND)  # type: ignore[untyped-decorator]  # celery ships no types

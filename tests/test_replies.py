@@ -11,6 +11,8 @@ from flask import Flask
 from kombu import Producer
 from kombu.pidbox import Node
 
+from celery_health_bp.replies import MAX_TEXT, facts_of
+
 from .exposition import Exposition
 from .nodes import REPLIES, ScriptedNode
 from .probes import probe
@@ -52,6 +54,20 @@ def test_a_worker_that_says_nonsense_is_shown_without_it(
     assert (found.status, found.workers) == (200, ["a@t"])
     assert [worker[key] for key in ("pool", "concurrency", "active", "reserved")] == [None] * 4
     assert worker["processes"] == []
+
+
+@pytest.mark.parametrize("store", [None, "redis", [], {}, {"kind": "redis"}, {"kind": [], "place": {}, "keys": 1}])
+def test_a_store_that_a_reply_tells_wrongly_is_not_known(store: Any) -> None:
+    """Version 0.1 said the store's kind alone; that, and nonsense, costs neither the worker nor anything else."""
+    facts = facts_of("a@t", "stats", {"celery_health": {"store": store}})
+    assert (facts["monitored"], facts["store"]) == (True, None)
+
+
+def test_a_text_in_a_reply_is_bounded() -> None:
+    """A megabyte of key prefix is not kept."""
+    store = {"kind": "redis", "place": "redis://h:1/0", "keys": "x" * 1_000_000}
+    facts = facts_of("a@t", "stats", {"celery_health": {"store": store}})
+    assert len(facts["store"].keys) == MAX_TEXT
 
 
 def test_a_reply_to_what_nobody_asked_is_left_out(

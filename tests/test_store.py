@@ -250,15 +250,33 @@ def test_the_cap_of_customers_is_the_whole_fleets(redis: RedisServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "line"),
+    ("variables", "line", "store"),
     [
-        ({}, r"job totals go to Redis at 127\.0\.0\.1:\d+, keys \{celery_health\}:\* every 1 s"),
-        ({"CELERY_HEALTH_METRICS_STORE": "control"}, r"job totals stay in this worker \(control store\)"),
+        (
+            {},
+            r"job totals go to Redis at 127\.0\.0\.1:\d+, keys \{celery_health\}:\* every 1 s",
+            ("redis", "redis://127.0.0.1:PORT/0", "{celery_health}"),
+        ),
+        (
+            {"CELERY_HEALTH_METRICS_STORE": "control"},
+            r"job totals stay in this worker \(control store\)",
+            ("control", "", ""),
+        ),
     ],
     ids=["auto", "control"],
 )
 def test_a_worker_says_at_its_start_where_its_totals_go(
-    redis: RedisServer, start_worker: Callable[..., Worker], variables: dict[str, str], line: str
+    redis: RedisServer,
+    celery_app: Celery,
+    start_worker: Callable[..., Worker],
+    variables: dict[str, str],
+    line: str,
+    store: tuple[str, str, str],
 ) -> None:
-    """The log names the store that was picked."""
-    start_worker(redis.url, environ=variables).wait_for(line)
+    """The log names the store that was picked, and so does the reply to ``stats``."""
+    worker = start_worker(redis.url, environ=variables)
+    worker.wait_for(line)
+    with celery_app.connection_for_write() as connection:
+        (stats,) = celery_app.control.inspect([worker.name], limit=1, connection=connection).stats().values()
+    found = stats["celery_health"]["store"]
+    assert (found["kind"], found["place"].replace(str(redis.port), "PORT"), found["keys"]) == store

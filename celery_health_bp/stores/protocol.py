@@ -10,6 +10,14 @@ from ..ledger import Counts
 class Store(Protocol):
     """Totals of a whole fleet, fed by its workers."""
 
+    @property
+    def place(self) -> str:
+        """Its URL, without credentials."""
+
+    @property
+    def keys(self) -> str:
+        """What every key begins with."""
+
     def add(self, writer: str, sequence: int, counts: Counts) -> None:
         """Add a worker's counts, exactly once for each writer and sequence.
 

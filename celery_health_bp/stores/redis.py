@@ -64,6 +64,20 @@ class RedisStore:
         prefix = app.conf.broker_transport_options.get("global_keyprefix", "") + settings.metrics_key_prefix
         return cls(connect(url, app), prefix, settings.max_customers)
 
+    @property
+    def place(self) -> str:
+        """See ``Store.place``."""
+        options = self._client.connection_pool.connection_kwargs
+        database = options.get("db") or 0
+        if "path" in options:
+            return f"redis+socket://{options['path']}?virtual_host={database}"
+        return f"redis://{options.get('host', 'localhost')}:{options.get('port', 6379)}/{database}"
+
+    @property
+    def keys(self) -> str:
+        """See ``Store.keys``."""
+        return self._tag
+
     def add(self, writer: str, sequence: int, counts: Counts) -> None:
         """See ``Store.add``."""
         keys = [f"{self._tag}:totals", f"{self._tag}:customers", f"{self._tag}:writer:{writer}"]
