@@ -27,7 +27,7 @@ ALERTS = {
     "CeleryWorkerTargetDown",
     "CeleryHighFailureRate",
     "CelerySlowTasks",
-    "CeleryHighQueueLength",
+    "CeleryHighQueueDepth",
     "CeleryQueueWithoutConsumer",
     "CeleryWorkerLost",
     "CeleryNothingCompletes",

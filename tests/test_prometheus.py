@@ -170,7 +170,7 @@ def test_every_alert_fires_on_its_fault(start_site: Callable[..., Site], capsys:
     watch.until_firing("CeleryWorkerLost", load=lambda: site.send("kill"))
     for _ in range(8):
         site.client.send_task("tests.jobs.work", queue="mail")
-    watch.until_firing("CeleryHighQueueLength", "CeleryQueueWithoutConsumer")
+    watch.until_firing("CeleryHighQueueDepth", "CeleryQueueWithoutConsumer")
     for _ in range(8):
         site.client.send_task("tests.jobs.work", kwargs={"seconds": 300})
     watch.until_firing("CeleryNothingCompletes")

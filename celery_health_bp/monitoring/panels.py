@@ -131,7 +131,7 @@ ROWS: dict[str, list[Panel]] = {
     "Queues": [
         Panel(
             "Length",
-            "Messages waiting, without those that workers have prefetched; CeleryHighQueueLength fires above the line.",
+            "Messages waiting, without those that workers have prefetched; CeleryHighQueueDepth fires above the line.",
             "short",
             {
                 "{{queue_name}}": f"max by (queue_name) (celery_queue_length{{{QUEUE}}})",
