@@ -72,7 +72,7 @@ class CeleryCollector(Collector):
 
         began = time.monotonic()
         counts = self._job_counts()
-        success.add_metric(["store"], int(counts is not None))
+        success.add_metric(["store"], int(counts is not None and not report.observation.strays))
         seconds.add_metric(["store"], time.monotonic() - began)
         if counts is not None:
             yield from job_families(counts, self._health.settings.namespace, self._bounds())

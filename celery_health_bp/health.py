@@ -16,12 +16,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery
 
+from .agreement import Agreement
 from .broker import IO_TIMEOUT_SECONDS, broker_place
-from .errors import CheckError, DeadlineExceeded
+from .errors import CheckError, ConfigurationError, DeadlineExceeded
 from .fleet import Answers, Fleet
 from .flight import SingleFlight
 from .ledger import Counts
@@ -37,6 +39,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: The caller waits this much longer than the check may take, as a part of ``timeout_seconds``.
 GRACE = 0.1
+
+#: A check waits so long for the id of the store, and less if its deadline is near.
+ID_SECONDS = 0.2
 
 #: A worker that does not answer any more is told of for this long, and ``cache_seconds``.
 SILENT_SECONDS = 60
@@ -141,6 +146,7 @@ class _Process:
         self._fleet_lock = threading.Lock()
         self._checks = SingleFlight(self._check)
         self._counts = SingleFlight(self._ask_counts)
+        self._agreement: Agreement | None = None
         self._last: tuple[float, Observation] | None = None
         self._pid = os.getpid()
         warn_if_untested()
@@ -198,10 +204,20 @@ class _Process:
         except CheckError as problem:
             observation = self._failed(began, problem)
         else:
-            observation = observation_of(answers, time.monotonic() - began, self._notes())
+            observation = self._compared(observation_of(answers, time.monotonic() - began, self._notes()), began)
         # Bad news is not kept: the first check after a fault must see that it is over.
         self._last = (time.monotonic(), observation) if self._is_sound(observation) else None
         return observation
+
+    def _compared(self, observation: Observation, began: float) -> Observation:
+        """The observation, with the workers whose job totals go elsewhere."""
+        left = max(0.0, began + self._settings.timeout_seconds - time.monotonic())
+        try:
+            self._agreement = self._agreement or Agreement(self._store)
+        except ConfigurationError:  # of the store: the scrape tells
+            return observation
+        strays, sentences = self._agreement.compare(observation.workers, min(ID_SECONDS, left / 2))
+        return replace(observation, strays=strays, not_known=(*observation.not_known, *sentences))
 
     def _is_sound(self, observation: Observation) -> bool:
         return judge(observation, self._settings, "").status != UNHEALTHY

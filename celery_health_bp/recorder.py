@@ -8,6 +8,7 @@ ever waits for the store.
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import socket
@@ -30,6 +31,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 BACKOFF_FACTOR, BACKOFF_LIMIT_SECONDS = 2, 15.0
 #: Customers per task that may wait in memory while the store is away, as a multiple of max_customers.
 WAITING_CUSTOMERS_FACTOR = 10
+
+#: The id of the store is read again after so many flushes.
+IDENTIFY_FLUSHES = 10
 
 
 class Recorder:
@@ -63,12 +67,13 @@ class Recorder:
         self._warned_of_step = False
         self._failed_once = False
         self._store_away = False
+        self._store_id: str | None = None
 
-    def store_facts(self) -> dict[str, str]:
+    def store_facts(self) -> dict[str, str | None]:
         """Where the counts go, for the worker's reply to ``stats`` (see ``report.StoreFacts``)."""
         if self._store is None:
-            return {"kind": "control", "place": "", "keys": ""}
-        return {"kind": "redis", "place": self._store.place, "keys": self._store.keys}
+            return {"kind": "control", "place": "", "keys": "", "id": None}
+        return {"kind": "redis", "place": self._store.place, "keys": self._store.keys, "id": self._store_id}
 
     def announce(self) -> None:
         """The worker's step has started: say where the counts go, and whether they can."""
@@ -80,7 +85,8 @@ class Recorder:
         # The first use of a store imports modules. Done now: a process forked while our thread holds
         # an import lock would wait for it without end. Sequence 0 adds nothing.
         try:
-            self._send(self._store, 0, Counts())
+            if self._send(self._store, 0, Counts()):
+                self._identify(self._store)
         except Exception:
             self.failed_inside()
 
@@ -134,6 +140,11 @@ class Recorder:
         self._store_away = False
         return True
 
+    def _identify(self, store: Store) -> None:
+        """Read the id of the store, or give it one; the web process compares it with its own."""
+        with suppress(StoreUnavailable):  # without it nothing is compared
+            self._store_id = store.identity(create=True)
+
     def start(self) -> None:
         """Begin sending every ``flush_interval_seconds``; without a store there is nothing to send."""
         if self._thread is not None or self._store is None:
@@ -166,9 +177,13 @@ class Recorder:
 
     def _run(self, stopping: Event) -> None:
         pause = interval = self.settings.flush_interval_seconds
-        while not stopping.wait(pause):
+        for flushes in itertools.count(1):
+            if stopping.wait(pause):
+                return
             try:
                 taken = self.flush()
+                if taken and self._store is not None and flushes % IDENTIFY_FLUSHES == 0:
+                    self._identify(self._store)  # an emptied store has lost its id
             except Exception:
                 self.failed_inside()
                 taken = False

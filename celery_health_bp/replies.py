@@ -63,7 +63,9 @@ def _store(store: Any) -> StoreFacts | None:
         return None
     kind, place, keys = (store.get(key) for key in ("kind", "place", "keys"))
     if isinstance(kind, str) and isinstance(place, str) and isinstance(keys, str):
-        return StoreFacts(kind[:MAX_TEXT], place[:MAX_TEXT], keys[:MAX_TEXT])
+        identity = store.get("id")
+        known = identity[:MAX_TEXT] if isinstance(identity, str) else None
+        return StoreFacts(kind[:MAX_TEXT], place[:MAX_TEXT], keys[:MAX_TEXT], known)
     return None
 
 

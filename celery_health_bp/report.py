@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import CheckError
@@ -23,6 +23,16 @@ ADVICE = {
     "add workers, or look at stats/ for slow tasks",
     "unconsumed": "Queue {queue} holds {length} messages and no worker consumes it: celery -A {app} worker -Q {queue}",
 }
+
+
+#: How many names a sentence has.
+MAX_NAMES = 5
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first five names, and how many more there are."""
+    rest = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -53,11 +63,13 @@ class StoreFacts:
         kind: ``redis``, or ``control`` for its own memory.
         place: URL without credentials; empty for ``control``.
         keys: what every key begins with; empty for ``control``.
+        identity: random id that the store itself holds; ``None``: not known.
     """
 
     kind: str
     place: str = ""
     keys: str = ""
+    identity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,7 @@ class Observation:
         problem: why the workers could not be asked, if they could not.
         silent: names of nodes that answered lately and did not now.
         not_known: sentences on what could not be found out, and why.
+        strays: names of workers whose job totals go to another store than this process reads.
     """
 
     taken_at: float
@@ -119,6 +132,7 @@ class Observation:
     problem: CheckError | None = None
     silent: tuple[str, ...] = ()
     not_known: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
 
     @property
     def running(self) -> list[RunningTask]:

@@ -36,5 +36,18 @@ class Store(Protocol):
             StoreUnavailable: they could not be read.
         """
 
+    def identity(self, *, create: bool = False) -> str | None:
+        """Return the random id that the store holds, ``None`` if it has none.
+
+        Two processes that read the same id use the same store. It is lost when
+        the store is emptied.
+
+        Arguments:
+            create: give the store an id if it has none.
+
+        Raises:
+            StoreUnavailable: it could not be read.
+        """
+
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""

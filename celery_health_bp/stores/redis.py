@@ -1,7 +1,8 @@
 """Fleet totals in Redis or Valkey: one script call per flush, applied exactly once.
 
 Keys, all in one cluster slot by their hash tag: ``{PREFIX}:totals``,
-``{PREFIX}:customers`` and ``{PREFIX}:writer:ID`` (forgotten after a week).
+``{PREFIX}:customers``, ``{PREFIX}:id`` and ``{PREFIX}:writer:ID`` (forgotten
+after a week).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..ledger import COUNTERS, HISTOGRAMS, Counts, Histogram, Series
@@ -89,6 +91,16 @@ class RedisStore:
         """See ``Store.totals``."""
         with self._errors_translated():
             return _load(self._client.hgetall(f"{self._tag}:totals"))
+
+    def identity(self, *, create: bool = False) -> str | None:
+        """See ``Store.identity``."""
+        key = f"{self._tag}:id"
+        with self._errors_translated():
+            found = self._client.get(key)
+            if found is None and create:
+                self._client.set(key, uuid4().hex, nx=True)  # another process may have been faster
+                found = self._client.get(key)
+        return None if found is None else found.decode(errors="replace")
 
     def close(self) -> None:
         """See ``Store.close``."""

@@ -1,0 +1,96 @@
+"""Whether the workers send their job totals to the store that this process reads.
+
+Kind of store and keys must be equal. The place need not be: one Redis has
+several names. So each store holds a random id, and two processes that read the
+same id use the same store. An emptied store gets a new id; this process
+remembers those that its store had.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Iterable
+
+from .flight import SingleFlight
+from .report import StoreFacts, Worker, some
+from .stores import Store
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+#: How many ids of the store are remembered.
+MAX_IDS = 10
+ADVICE = "give both the same metrics_store and metrics_key_prefix"
+
+
+class Agreement:
+    """Compares the stores of workers with the one of this process; for one thread at a time.
+
+    Arguments:
+        store: what this process reads; ``None``: it asks the workers.
+    """
+
+    def __init__(self, store: Store | None) -> None:
+        self._own = StoreFacts("control") if store is None else StoreFacts("redis", store.place, store.keys)
+        self._reading = None if store is None else SingleFlight(store.identity)
+        self._ids: deque[str] = deque(maxlen=MAX_IDS)
+        self._logged: set[str] = set()
+
+    def compare(self, workers: Iterable[Worker], wait_seconds: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the names of the workers with another store, and a sentence on each of these stores.
+
+        Arguments:
+            workers: those that do not say where their totals go are left out.
+            wait_seconds: how long to wait for the id of this process's store,
+                which is read while a worker has one that is not known here.
+        """
+        stores = [(worker.name, worker.store) for worker in workers if worker.store is not None]
+        strays = [(name, store) for name, store in stores if not self._is_own(store)]
+        if any(self._is_alike(store) for _, store in strays):
+            known = self._read_id(wait_seconds)
+            strays = [
+                (n, store) for n, store in strays if not self._is_own(store) and (known or not self._is_alike(store))
+            ]
+        groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+        for name, store in strays:
+            groups[store.kind, store.place, store.keys].append(name)
+        sentences = tuple(self._sentence(names, StoreFacts(*facts)) for facts, names in groups.items())
+        return tuple(name for name, _ in strays), sentences
+
+    def _is_alike(self, store: StoreFacts) -> bool:
+        """All but its id is as here; the place may be another name of the same."""
+        return store.kind == self._own.kind and store.keys == self._own.keys
+
+    def _is_own(self, store: StoreFacts) -> bool:
+        return self._is_alike(store) and (store.identity is None or store.identity in self._ids)
+
+    def _read_id(self, wait_seconds: float) -> bool:
+        """Remember the id that the store has now; ``False`` if it cannot be read."""
+        if self._reading is None:
+            return False
+        try:
+            identity, _ = self._reading.result(wait_seconds)
+        except Exception:  # the scrape tells that the store is away
+            logger.debug("the id of the store cannot be read", exc_info=True)
+            return False
+        if identity is not None and identity not in self._ids:
+            self._ids.append(identity)
+        return True
+
+    def _sentence(self, names: list[str], store: StoreFacts) -> str:
+        """Say it, and log it once for each store."""
+        if store == self._own:
+            told = f"go to {_where(store)}, but this process reads another server of the same name"
+        else:
+            reads = "asks the workers for them" if self._own.kind == "control" else "reads"
+            goes = "stay in memory" if store.kind == "control" else "go to"
+            told = f"{goes} {_where(store)}, but this process {reads} {_where(self._own)}"
+        sentence = f"Job totals of {some(names)} {told}: {ADVICE}"
+        if told not in self._logged:
+            self._logged.add(told)
+            logger.warning("%s", sentence)
+        return sentence
+
+
+def _where(store: StoreFacts) -> str:
+    return '(metrics_store="control")' if store.kind == "control" else f"{store.place} (keys {store.keys})"
