@@ -8,8 +8,9 @@ from numbers import Number
 from typing import Any
 from uuid import UUID
 
+from .allowed import CustomerResolver
 from .ledger import UNKNOWN
-from .settings import CustomerResolver, Settings
+from .settings import Settings
 
 logger: logging.Logger = logging.getLogger(__name__)
 

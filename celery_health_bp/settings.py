@@ -7,15 +7,18 @@ No other file of the package reads configuration.
 
 from __future__ import annotations
 
-import math
+import difflib
+import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+from .allowed import CHECKS, SECRET, CustomerResolver
 from .errors import ConfigurationError
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 PREFIX = "CELERY_HEALTH_"
 
@@ -25,128 +28,16 @@ DURATION_BUCKETS_SECONDS = (
     300.0, 600.0, 1800.0, 3600.0,
 )  # fmt: skip
 
-#: Called with the task, its positional and its keyword arguments; returns the customer.
-CustomerResolver = Callable[[Any, Any, Any], Any]
+#: What Kubernetes sets for services named celery-health and celery-health-ANYTHING: no settings of ours.
+_OF_KUBERNETES = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+_warned_of: set[str] = set()
 
 
-def _number(minimum: float, *, above: bool = False) -> Callable[[Any], float]:
-    allowed = f"a number {'above' if above else 'of at least'} {minimum:g}"
+class _Unchecked(NamedTuple):
+    """A value with the name that its source has for it."""
 
-    def parse(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(allowed)
-        try:
-            number = float(value)
-        except ValueError:
-            raise ValueError(allowed) from None
-        if not math.isfinite(number) or number < minimum or (above and number == minimum):
-            raise ValueError(allowed)
-        return number
-
-    return parse
-
-
-def _whole(minimum: int) -> Callable[[Any], int]:
-    allowed = f"a whole number of at least {minimum}"
-
-    def parse(value: Any) -> int:
-        if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*", value, re.ASCII):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise ValueError(allowed)
-        return value
-
-    return parse
-
-
-def _text(pattern: str, allowed: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(allowed)
-        return value
-
-    return parse
-
-
-def _or_none(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Let ``None`` pass, and the empty string of an environment variable mean it."""
-    return lambda value: None if value is None or value == "" else parse(value)
-
-
-def _items(value: Any) -> list[Any]:
-    if isinstance(value, str):
-        return [item.strip() for item in value.split(",")]
-    return list(value) if isinstance(value, Iterable) else []
-
-
-def _queues(value: Any) -> tuple[str, ...]:
-    names = _items(value)
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError("a list of queue names, or the same separated by commas")
-    return tuple(names)
-
-
-def _buckets(value: Any) -> tuple[float, ...]:
-    allowed = "rising numbers above 0 (seconds)"
-    bounds = tuple(_number(0, above=True)(item) for item in _items(value))
-    if not bounds or any(a >= b for a, b in pairwise(bounds)):
-        raise ValueError(allowed)
-    return bounds
-
-
-def _store(value: Any) -> str:
-    if value in ("auto", "control"):
-        return str(value)
-    return _text(
-        r"(redis|rediss|valkey|valkeys|unix|redis\+socket)://.+",
-        "'auto', 'control' or a Redis URL (redis://, rediss://, valkey://, valkeys:// or unix://)",
-    )(value)
-
-
-def _resolver(value: Any) -> CustomerResolver:
-    allowed = "a callable (task, args, kwargs) or the dotted path of one"
-    if isinstance(value, str):
-        from kombu.utils.imports import symbol_by_name
-
-        try:
-            value = symbol_by_name(value)
-        except Exception as exc:  # importing runs the user's module: it may raise anything
-            raise ValueError(f"{allowed}; importing it raised {type(exc).__name__}") from exc
-    if not callable(value):
-        raise ValueError(allowed)
-    return value  # type: ignore[no-any-return]  # callable() is all that can be known
-
-
-#: Field -> check; a check returns the clean value or raises ValueError(what is allowed).
-CHECKS: dict[str, Callable[[Any], Any]] = {
-    "namespace": _text(r"([a-zA-Z_][a-zA-Z0-9_]*)?", "letters, digits and underscores, or empty"),
-    "queues": _or_none(_queues),
-    "queue_length_threshold": _whole(0),
-    "min_workers": _whole(0),
-    "timeout_seconds": _number(0, above=True),
-    "cache_seconds": _number(0),
-    "metrics_store": _store,
-    "metrics_key_prefix": _text(r"[^{}\s\x00]+", "a key prefix without braces and white space"),
-    "flush_interval_seconds": _number(0, above=True),
-    "customer_argument": _or_none(_text(r"[^\W\d]\w*", "the name of a task argument, or None")),
-    "customer_resolver": _or_none(_resolver),
-    "max_customers": _whole(0),
-    "duration_buckets_seconds": _buckets,
-    "access_token": lambda value: (
-        None if value is None else _text(r"[\x21-\x7e]+", "visible ASCII characters, not empty")(value)
-    ),
-}
-
-#: Their values may be secrets: an error names the key alone.
-SECRET = {"access_token", "metrics_store"}
-
-
-def _checked(name: str, value: Any, key: str) -> Any:
-    try:
-        return CHECKS[name](value)
-    except ValueError as exc:
-        shown = "(not shown)" if name in SECRET else repr(value)[:80]
-        raise ConfigurationError(f"{key}={shown} is not allowed: give {exc}") from exc
+    key: str
+    value: Any
 
 
 def _setting(name: str, default: Any) -> Any:
@@ -154,9 +45,36 @@ def _setting(name: str, default: Any) -> Any:
 
     def from_environment() -> Any:
         key = PREFIX + name.upper()
-        return _checked(name, os.environ[key], key) if key in os.environ else default
+        return _Unchecked(key, os.environ[key]) if key in os.environ else default
 
     return field(default_factory=from_environment, repr=name not in SECRET)
+
+
+def _shown(name: str, value: Any) -> str:
+    if name in SECRET:
+        return "(not shown)"
+    try:
+        return repr(value)[:80]
+    except Exception:  # a user's object; an int of 5,000 digits
+        return f"({type(value).__name__})"
+
+
+def _unknown(key: str) -> str:
+    """A sentence on a key that is no setting, with the setting that was probably meant."""
+    prefix = PREFIX if key.startswith(PREFIX) else ""
+    near = difflib.get_close_matches(key.removeprefix(prefix).lower(), CHECKS, n=1)
+    meant = f" (did you mean {prefix}{near[0].upper() if prefix else near[0]}?)" if near else ""
+    return f"{key} is no setting{meant}"
+
+
+def _warn_of_unknown_variables() -> None:
+    """Warn once of each environment variable that looks like a setting and is none."""
+    for key in sorted(os.environ):
+        name = key.removeprefix(PREFIX)
+        if key in _warned_of or name == key or name.lower() in CHECKS or _OF_KUBERNETES.fullmatch(name):
+            continue
+        _warned_of.add(key)
+        logger.warning("environment variable %s", _unknown(key))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +106,7 @@ class Settings:
         access_token: bearer token that guards everything but the bare status.
 
     Raises:
-        ConfigurationError: a value is wrong; names the key and what is allowed.
+        ConfigurationError: values are wrong; names each key and what is allowed.
     """
 
     namespace: str = _setting("namespace", "upstream")
@@ -207,8 +125,18 @@ class Settings:
     access_token: str | None = _setting("access_token", None)
 
     def __post_init__(self) -> None:
-        for name in CHECKS:
-            object.__setattr__(self, name, _checked(name, getattr(self, name), name))
+        _warn_of_unknown_variables()
+        problems, cause = [], None
+        for name, check in CHECKS.items():
+            given = getattr(self, name)
+            key, value = given if isinstance(given, _Unchecked) else (name, given)
+            try:
+                object.__setattr__(self, name, check(value))
+            except ValueError as exc:
+                problems.append(f"{key}={_shown(name, value)} is not allowed: give {exc}")
+                cause = cause or exc
+        if problems:
+            raise ConfigurationError("; ".join(problems)) from cause
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -225,16 +153,27 @@ class Settings:
             overrides: fields that win over the mapping.
 
         Raises:
-            ConfigurationError: a key is unknown or a value is wrong.
+            ConfigurationError: keys are unknown or values are wrong; names them all.
         """
+        if not isinstance(mapping, Mapping):
+            raise ConfigurationError(_no_mapping("settings", mapping))
         found: dict[str, Any] = {}
+        problems = []
         for key, value in mapping.items():
-            name = key.removeprefix(PREFIX).lower() if key.startswith(PREFIX) else key
+            name = str(key).removeprefix(PREFIX).lower() if str(key).startswith(PREFIX) else key
             if name in CHECKS:
-                found[name] = _checked(name, value, key)
-            elif key.startswith(PREFIX) or not key.isupper():
-                raise ConfigurationError(f"{key} is no setting: allowed are {', '.join(CHECKS)}")
-        return cls(**{**found, **overrides})
+                found[name] = _Unchecked(key, value)
+            elif not isinstance(key, str) or key.startswith(PREFIX) or not key.isupper():
+                problems.append(_unknown(str(key)))
+        if problems:
+            problems.append(f"allowed are {', '.join(CHECKS)}")
+        try:
+            settings = cls(**{**found, **overrides})
+        except ConfigurationError as exc:
+            problems.insert(0, str(exc))
+        if problems:
+            raise ConfigurationError("; ".join(problems))
+        return settings
 
     @classmethod
     def from_celery(cls, app: Any) -> Settings:
@@ -244,7 +183,21 @@ class Settings:
         reaches workers and web processes alike.
 
         Raises:
-            ConfigurationError: a key is unknown or a value is wrong.
+            ConfigurationError: keys are unknown or values are wrong; names them all.
         """
-        mapping = app.conf.get("celery_health") or app.conf.get("CELERY_HEALTH") or {}
-        return cls.from_mapping({key: value for key, value in mapping.items() if key != "app"})
+        for source in ("celery_health", "CELERY_HEALTH"):
+            mapping = app.conf.get(source)
+            if mapping is not None:
+                return cls.from_mapping(own_part(source, mapping))
+        return cls()
+
+
+def _no_mapping(source: str, value: Any) -> str:
+    return f"{source} must be a mapping of settings such as {{'min_workers': 2}}, not {type(value).__name__}"
+
+
+def own_part(source: str, mapping: Any) -> dict[str, Any]:
+    """The settings in a source that may also hold ``app``, which the Django part reads."""
+    if not isinstance(mapping, Mapping):
+        raise ConfigurationError(_no_mapping(source, mapping))
+    return {key: value for key, value in mapping.items() if key != "app"}

@@ -16,7 +16,7 @@ import pytest
 
 from .processes import Process, wait_until
 
-MARK = "CELERY_HEALTH_DEMO_TEST"
+MARK = "DEMO_OF_CELERY_HEALTH_TEST"
 READY_SECONDS = 60
 
 

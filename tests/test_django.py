@@ -114,3 +114,20 @@ def test_the_system_check_names_a_wrong_setting(redis: RedisServer) -> None:
     done = manage(redis.url, "check", CELERY_HEALTH_MIN_WORKERS="few")
     assert done.returncode == 1
     assert "(celery_health.E001) CELERY_HEALTH_MIN_WORKERS='few' is not allowed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ('["a"]', "CELERY_HEALTH must be a mapping of settings such as {'min_workers': 2}, not list"),
+        ('{"app": "no.such.app"}', "CELERY_HEALTH['app']='no.such.app' is no Celery app that can be imported"),
+        ('{"app": 3}', "CELERY_HEALTH['app']=3 is no Celery app that can be imported: give its dotted path"),
+        ('{"min_worker": 3}', "min_worker is no setting (did you mean min_workers?)"),
+    ],
+)
+def test_the_system_check_names_what_celery_health_must_be(tmp_path: Path, value: str, sentence: str) -> None:
+    """``manage.py check`` has a sentence on every ``CELERY_HEALTH`` that is of no use."""
+    (tmp_path / "wrong.py").write_text(f"from project.settings import *\nCELERY_HEALTH = {value}\n")
+    done = manage("memory://", "check", DJANGO_SETTINGS_MODULE="wrong", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert f"(celery_health.E001) {sentence}" in done.stderr

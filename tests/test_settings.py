@@ -10,8 +10,8 @@ import pytest
 from celery import Celery
 
 from celery_health_bp import Settings
+from celery_health_bp.allowed import CHECKS
 from celery_health_bp.errors import ConfigurationError
-from celery_health_bp.settings import CHECKS
 
 
 def test_every_field_has_a_check() -> None:
@@ -51,11 +51,15 @@ def test_a_celery_app_carries_settings_for_its_workers() -> None:
     assert Settings.from_celery(app).customer_argument == "tenant"
 
 
-def test_variables_that_kubernetes_injects_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Kubernetes service named celery-health sets variables with our prefix: they are no settings."""
-    monkeypatch.setenv("CELERY_HEALTH_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setenv("CELERY_HEALTH_PORT", "tcp://10.0.0.1:80")
+@pytest.mark.parametrize("service", ["", "WEB_"])
+def test_variables_that_kubernetes_injects_do_no_harm(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, service: str
+) -> None:
+    """Kubernetes services named celery-health and celery-health-web set variables with our prefix: no settings."""
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR"):
+        monkeypatch.setenv(f"CELERY_HEALTH_{service}{name}", "10.0.0.1")
     assert Settings.from_env() == Settings.from_mapping({})
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,14 @@ def test_environment_variables_are_read(monkeypatch: pytest.MonkeyPatch, text: s
         ("customer_resolver", "no.such.module:function", "the dotted path"),
         ("access_token", "", "visible ASCII"),
         ("access_token", "two words", "visible ASCII"),
+        ("timeout_seconds", 1e10, "a number above 0 and at most 86400"),
+        ("timeout_seconds", 10**400, "a number above 0 and at most 86400"),
+        ("cache_seconds", float("inf"), "a number of at least 0 and at most 86400"),
+        ("flush_interval_seconds", "1e10", "a number above 0 and at most 86400"),
+        ("min_workers", 10**10, "a whole number of at least 0 and at most 1000000000"),
+        ("max_customers", "9" * 5000, "a whole number of at least 0 and at most 1000000000"),
+        ("duration_buckets_seconds", (1, "x"), "rising numbers above 0"),
+        ("duration_buckets_seconds", (1, 1e300), "rising numbers above 0 and at most 1000000000"),
     ],
 )
 def test_a_wrong_value_names_the_key_and_what_is_allowed(field: str, value: Any, allowed: str) -> None:
@@ -116,11 +128,67 @@ def test_a_wrong_variable_is_named_by_its_own_name(monkeypatch: pytest.MonkeyPat
         Settings.from_env()
 
 
-@pytest.mark.parametrize("key", ["min_worker", "CELERY_HEALTH_MIN_WORKER"])
-def test_an_unknown_key_of_a_mapping_is_an_error(key: str) -> None:
-    """A typing mistake in a mapping is told, with the keys that exist."""
-    with pytest.raises(ConfigurationError, match=f"{key} is no setting: allowed are .*min_workers"):
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("min_worker", "min_workers"), ("CELERY_HEALTH_MIN_WORKER", "CELERY_HEALTH_MIN_WORKERS")],
+)
+def test_an_unknown_key_of_a_mapping_is_an_error(key: str, meant: str) -> None:
+    """A typing mistake in a mapping is told, with what was probably meant and the keys that exist."""
+    with pytest.raises(ConfigurationError) as caught:
         Settings.from_mapping({key: 1})
+    told = str(caught.value)
+    assert told.startswith(f"{key} is no setting (did you mean {meant}?); allowed are namespace, queues, ")
+
+
+def test_a_value_that_cannot_be_shown_is_refused_all_the_same() -> None:
+    """A number that Python does not write out gets the sentence too."""
+    with pytest.raises(ConfigurationError, match=r"^min_workers=\(int\) is not allowed: give a whole number"):
+        Settings(min_workers=10**5000)
+
+
+def test_all_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One error names every wrong value, of whatever source, and every unknown key."""
+    monkeypatch.setenv("CELERY_HEALTH_MAX_CUSTOMERS", "many")
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_mapping({"min_workers": "few", "pool": 3, "cache_second": 1, 7: 8}, queues=3)
+    told = str(caught.value).split("; ")
+    assert [sentence.partition(" is n")[0] for sentence in told[:-1]] == [
+        "queues=3",
+        "min_workers='few'",
+        "CELERY_HEALTH_MAX_CUSTOMERS='many'",
+        "pool",
+        "cache_second",
+        "7",
+    ]
+    assert told[4] == "cache_second is no setting (did you mean cache_seconds?)"
+    assert told[-1].startswith("allowed are namespace, queues, ")
+
+
+@pytest.mark.parametrize("wrong", [["a"], "min_workers", 3, True])
+def test_a_configuration_that_is_no_mapping_gets_a_sentence(wrong: Any) -> None:
+    """A list where settings belong is named with its source and its type."""
+    sentence = f"must be a mapping of settings such as {{'min_workers': 2}}, not {type(wrong).__name__}"
+    app = Celery("any")
+    app.conf.celery_health = wrong
+    for source, make in (
+        ("settings", lambda: Settings.from_mapping(wrong)),
+        ("celery_health", lambda: Settings.from_celery(app)),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            make()
+        assert str(caught.value) == f"{source} {sentence}"
+
+
+def test_unknown_variables_are_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A variable that is nearly a setting is a warning with what was meant, however often settings are made."""
+    monkeypatch.setenv("CELERY_HEALTH_MIN_WORKER", "2")
+    monkeypatch.setenv("CELERY_HEALTH_COLOUR", "blue")
+    for _ in range(2):
+        Settings.from_env()
+    assert [record.getMessage() for record in caplog.records] == [
+        "environment variable CELERY_HEALTH_COLOUR is no setting",
+        "environment variable CELERY_HEALTH_MIN_WORKER is no setting (did you mean CELERY_HEALTH_MIN_WORKERS?)",
+    ]
 
 
 def test_secrets_are_in_no_message_and_no_repr() -> None:

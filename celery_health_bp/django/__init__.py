@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import current_app
+from celery import Celery, current_app
 from kombu.utils.imports import symbol_by_name
 
 try:
@@ -18,7 +18,7 @@ except ModuleNotFoundError as _no_django:
 
 from ..errors import ConfigurationError
 from ..health import CeleryHealth
-from ..settings import Settings
+from ..settings import Settings, own_part
 
 
 def health_of_project() -> CeleryHealth:
@@ -27,17 +27,22 @@ def health_of_project() -> CeleryHealth:
     Raises:
         ConfigurationError: a setting is wrong, or ``app`` cannot be imported.
     """
-    mapping: dict[str, Any] = dict(getattr(django_settings, "CELERY_HEALTH", {}))
-    app = _celery_app(mapping.pop("app", None))
-    return CeleryHealth(lambda: app, Settings.from_mapping(mapping))
+    mapping = getattr(django_settings, "CELERY_HEALTH", {})
+    settings = Settings.from_mapping(own_part("CELERY_HEALTH", mapping))
+    app = _celery_app(mapping.get("app"))
+    return CeleryHealth(lambda: app, settings)
 
 
-def _celery_app(path: Any) -> Any:
+def _celery_app(path: Any) -> Celery:
+    """The app that ``CELERY_HEALTH["app"]`` names, or is."""
     if path is None:
         return current_app._get_current_object()
     try:
-        return symbol_by_name(path)
-    except (ImportError, AttributeError, ValueError) as exc:
+        app = symbol_by_name(path)
+    except (ImportError, AttributeError, ValueError):
+        app = None
+    if not isinstance(app, Celery):
         raise ConfigurationError(
-            f"CELERY_HEALTH['app']={path!r} cannot be imported: give the dotted path of the Celery app"
-        ) from exc
+            f"CELERY_HEALTH['app']={path!r} is no Celery app that can be imported: give its dotted path"
+        )
+    return app
