@@ -16,7 +16,8 @@ from redis import Redis
 
 from celery_health_bp import CeleryHealth, Settings
 from celery_health_bp.collector import CeleryCollector, job_families
-from celery_health_bp.ledger import Counts, Ledger
+from celery_health_bp.counts import Counts
+from celery_health_bp.ledger import Ledger
 from celery_health_bp.outcomes import COMPLETED, STARTED
 from celery_health_bp.stores.redis import RedisStore
 from celery_health_bp.wsgi import create_metrics_app

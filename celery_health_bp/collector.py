@@ -22,9 +22,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+from .counts import COUNTERS, HISTOGRAMS, Counts, Histogram
 from .errors import CeleryHealthError
 from .health import CeleryHealth
-from .ledger import COUNTERS, HISTOGRAMS, Counts, Histogram
 from .report import STATUSES, HealthReport, Worker
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class CeleryCollector(Collector):
 
     def __init__(self, health: CeleryHealth) -> None:
         self._health = health
+        self._warned_of_unreadable = False
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not ask the workers."""
@@ -80,10 +81,19 @@ class CeleryCollector(Collector):
 
     def _job_counts(self) -> list[tuple[str | None, Counts]] | None:
         try:
-            return self._health.job_counts()
+            counts = self._health.job_counts()
         except CeleryHealthError as exc:
             logger.warning("no job totals in this scrape: %s", exc)
             return None
+        unreadable = sum(found.unreadable for _, found in counts)
+        if unreadable and not self._warned_of_unreadable:
+            self._warned_of_unreadable = True
+            logger.warning(
+                "%d numbers of the job totals cannot be read and are left out (logged once): "
+                "they are not in the form that this package writes",
+                unreadable,
+            )
+        return counts
 
     def _bounds(self) -> tuple[float, ...]:
         return self._health.settings.duration_buckets_seconds
@@ -185,6 +195,11 @@ def job_families(
         yield family
     errors = sum(found.internal_errors for _, found in counts)
     yield CounterMetricFamily("celery_health_internal_errors", "Errors of this package while counting.", value=errors)
+    yield GaugeMetricFamily(
+        "celery_health_store_unreadable_fields",
+        "Numbers of the job totals that cannot be read and are left out.",
+        value=sum(found.unreadable for _, found in counts),
+    )
 
 
 def _cumulative(histogram: Histogram, bounds: tuple[float, ...]) -> list[tuple[str, float]]:

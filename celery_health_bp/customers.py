@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from .allowed import CustomerResolver
+from .counts import label_text
 from .ledger import UNKNOWN
 from .settings import Settings
 
@@ -32,7 +33,7 @@ def label_value(value: Any) -> str:
         text = str(value)[:MAX_CHARACTERS]
     except Exception:  # a __str__ of the user's, or an integer beyond sys.get_int_max_str_digits()
         return UNKNOWN
-    return text.replace("\0", "?").encode("utf-8", "replace").decode() or UNKNOWN
+    return label_text(text) or UNKNOWN
 
 
 class CustomerFinder:

@@ -49,4 +49,14 @@ class RemoteControlOff(CheckError):
 
 
 class StoreUnavailable(CeleryHealthError):
-    """The store of the job totals could not be reached or refused the call."""
+    """The store of the job totals could not be reached or refused the call.
+
+    Attributes:
+        cause: class of the error that it began with, such as ``NoPermissionError``.
+        refused: the store answers and says no, which does not pass by itself.
+    """
+
+    def __init__(self, message: str, cause: str = "", refused: bool = False) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.refused = refused

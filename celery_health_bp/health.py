@@ -23,10 +23,10 @@ from celery import Celery
 
 from .agreement import Agreement
 from .broker import IO_TIMEOUT_SECONDS, broker_place
+from .counts import Counts
 from .errors import CheckError, ConfigurationError, DeadlineExceeded
 from .fleet import Answers, Fleet
 from .flight import SingleFlight
-from .ledger import Counts
 from .queues import NOT_KNOWN, declared_queues
 from .recorder import recorder_of
 from .replies import worker_of

@@ -6,25 +6,12 @@ task and customer: ``started = completed + failed + retried + aborted``.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-#: Kind of count -> name of its label besides task_name and customer_id.
-COUNTERS: dict[str, str | None] = {
-    "started": None,
-    "completed": None,
-    "failed": "error_type",
-    "retried": "error_type",
-    "aborted": "reason",
-    "discarded": "reason",
-}
-#: Kind of count -> the histogram that observes its seconds.
-HISTOGRAM_OF = {"completed": "duration", "started": "queue_wait"}
-HISTOGRAMS = tuple(HISTOGRAM_OF.values())
+from .counts import HISTOGRAM_OF, Counts, Histogram, Series, label_text
 
 #: So many events wait at most to be summed up; an attempt is two of them.
 MAX_EVENTS = 1000
@@ -42,66 +29,6 @@ class Outcome(NamedTuple):
 
     kind: str
     detail: str = ""
-
-
-class Series(NamedTuple):
-    """One counter: ``detail`` is the error type or the reason, or empty."""
-
-    kind: str
-    task_name: str
-    detail: str
-    customer_id: str
-
-
-@dataclass
-class Histogram:
-    """Observations per upper bound in seconds (``inf`` is the last), and their sum."""
-
-    buckets: Counter[float] = field(default_factory=Counter)
-    sum_seconds: float = 0.0
-
-    def observe(self, seconds: float, bounds: Sequence[float]) -> None:
-        """Count one observation under the lowest bound that holds it."""
-        index = bisect_left(bounds, seconds)
-        self.buckets[bounds[index] if index < len(bounds) else float("inf")] += 1
-        self.sum_seconds += seconds
-
-
-@dataclass
-class Counts:
-    """What was counted: a worker's since its last flush, or a whole fleet's."""
-
-    counters: Counter[Series] = field(default_factory=Counter)
-    histograms: dict[tuple[str, str], Histogram] = field(default_factory=dict)
-    internal_errors: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.counters or self.histograms or self.internal_errors)
-
-    def to_rows(self) -> dict[str, list[list[Any]]]:
-        """As plain lists, for a reply in JSON."""
-        return {
-            "counters": [[*series, number] for series, number in self.counters.items()],
-            "buckets": [
-                [*key, repr(bound), number]
-                for key, found in self.histograms.items()
-                for bound, number in found.buckets.items()
-            ],
-            "sums": [[*key, found.sum_seconds] for key, found in self.histograms.items()],
-            "internal_errors": [[self.internal_errors]],
-        }
-
-    @classmethod
-    def from_rows(cls, rows: Mapping[str, list[list[Any]]]) -> Counts:
-        """The counts of ``to_rows``."""
-        counts = cls(internal_errors=rows["internal_errors"][0][0])
-        for *series, number in rows["counters"]:
-            counts.counters[Series(*series)] = number
-        for name, task, seconds in rows["sums"]:
-            counts.histograms[name, task] = Histogram(sum_seconds=seconds)
-        for name, task, bound, number in rows["buckets"]:
-            counts.histograms[name, task].buckets[float(bound)] = number
-        return counts
 
 
 class Ledger:
@@ -136,6 +63,12 @@ class Ledger:
         if len(self._events) >= MAX_EVENTS:
             self._sum_up()
 
+    @property
+    def events(self) -> int:
+        """How many events were counted since the last ``take``."""
+        with self._lock:
+            return len(self._events) + self._counts.events
+
     def internal_error(self) -> None:
         """Count an exception of our own code."""
         with self._lock:
@@ -160,18 +93,17 @@ class Ledger:
 
     def _sum_up(self) -> None:
         with self._lock:
+            counters = self._counts.counters
             while self._events:
                 (kind, detail), task_name, customer_id, seconds = self._events.popleft()
                 series = Series(kind, task_name, detail, self._capped(task_name, customer_id))
-                self._counts.counters[series] += 1
+                number = counters.get(series)
+                if number is None:  # seen for the first time, or its name cannot be kept
+                    series = Series(kind, label_text(task_name), label_text(detail), series.customer_id)
+                    number = counters[series]
+                counters[series] = number + 1
                 if seconds is not None:
-                    self._histogram(HISTOGRAM_OF[kind], task_name).observe(seconds, self._bounds)
-
-    def _histogram(self, name: str, task_name: str) -> Histogram:
-        found = self._counts.histograms.get((name, task_name))
-        if found is None:
-            found = self._counts.histograms[name, task_name] = Histogram()
-        return found
+                    self._counts.histogram(HISTOGRAM_OF[kind], series.task_name).observe(seconds, self._bounds)
 
     def _capped(self, task_name: str, customer_id: str) -> str:
         if customer_id in UNCAPPED:

@@ -19,9 +19,10 @@ from uuid import uuid4
 
 from celery import signals
 
+from .counts import Counts
 from .customers import CustomerFinder
 from .errors import StoreUnavailable
-from .ledger import Counts, Ledger
+from .ledger import Ledger
 from .settings import Settings
 from .stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
 
@@ -132,11 +133,12 @@ class Recorder:
             store.add(self._writer, sequence, counts)
         except StoreUnavailable as exc:
             if not self._store_away:
-                logger.warning("%s; counting goes on in memory and is sent when it is back", exc)
+                until = "until they are accepted; this does not pass by itself" if exc.refused else "when it is back"
+                logger.warning("%s; counting goes on in memory, and the counts are sent again %s", exc, until)
             self._store_away = True
             return False
         if self._store_away:
-            logger.warning("job totals: the store is back, nothing was lost")
+            logger.warning("job totals: the store is back, what had waited is sent")
         self._store_away = False
         return True
 

@@ -12,7 +12,7 @@ from celery.contrib.testing.worker import start_worker as worker_in_process
 from flask import Flask
 from kombu import Queue
 
-from celery_health_bp.ledger import Counts
+from celery_health_bp.counts import Counts
 from celery_health_bp.versions import DIFFERENCES
 
 from .nodes import REPLIES, ScriptedNode

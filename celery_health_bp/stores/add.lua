@@ -4,44 +4,131 @@
 -- ARGV  1 sequence   2 seconds to remember the writer   3 max_customers   4 number of counters
 --       then for each counter: task, field without its customer, customer, increment
 --       then for each sum:     field, increment in seconds
--- Returns 1 if the batch was added, 0 if it had been added before.
-local sequence = tonumber(ARGV[1])
-local last = tonumber(redis.call('GET', KEYS[3]) or '0')
-if sequence <= last then
-    return 0
-end
-redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[2])
+-- Returns 0 if the batch had been added before; -N if KEYS[N] holds something else than this
+--         script writes; else 1, +2 if the totals were gone, +4 if the writer's last sequence was.
+--
+-- Redis does not undo what a failed script has written, so no failure may come between the totals
+-- and the sequence. Everything is read first. Then the sequence is written as it was, to see
+-- whether it can be; the customers, which may be written twice; all totals with one command; and
+-- the new sequence.
+local sequence, limit = tonumber(ARGV[1]), tonumber(ARGV[3])
+local uncapped = {[''] = true, unknown = true, other = true}
+local reading  -- the number of the key that is read
 
--- The cap of customers is the whole fleet's: the first max_customers of a task keep their name.
-local limit = tonumber(ARGV[3])
-local known = {}
-local function capped(task, customer)
-    if customer == '' or customer == 'unknown' or customer == 'other' then
-        return customer
-    end
-    local member = task .. '\0' .. customer
-    if known[member] == nil then
-        if redis.call('HEXISTS', KEYS[2], member) == 1 then
-            known[member] = customer
-        elseif tonumber(redis.call('HGET', KEYS[2], task) or '0') < limit then
-            redis.call('HSET', KEYS[2], member, 1)
-            redis.call('HINCRBY', KEYS[2], task, 1)
-            known[member] = customer
-        else
-            known[member] = 'other'
+-- What this script writes are numbers from 0 to 2^53; nil for anything else.
+local function number(value)
+    local found = tonumber(value or '0')
+    return found and found >= 0 and found <= 9007199254740992 and found or nil
+end
+
+local function lookup(key, names)
+    reading = key
+    local found = {}
+    if #names > 0 then
+        local values = redis.call('HMGET', KEYS[key], unpack(names))
+        for place, name in ipairs(names) do
+            found[name] = values[place]
         end
     end
-    return known[member]
+    return found
 end
 
-local at = 5
-for _ = 1, tonumber(ARGV[4]) do
-    local field = ARGV[at + 1] .. '\0' .. capped(ARGV[at], ARGV[at + 2])
-    redis.call('HINCRBY', KEYS[1], field, ARGV[at + 3])
-    at = at + 4
+-- Names of customers and of tasks -> what the customers' hash says of them.
+local function known_customers()
+    local names, listed = {}, {}
+    for at = 5, 4 + 4 * ARGV[4], 4 do
+        local task, customer = ARGV[at], ARGV[at + 2]
+        if not uncapped[customer] then
+            for _, name in ipairs({task, task .. '\0' .. customer}) do
+                if not listed[name] then
+                    listed[name] = true
+                    names[#names + 1] = name
+                end
+            end
+        end
+    end
+    return lookup(2, names)
 end
-while at < #ARGV do
-    redis.call('HINCRBYFLOAT', KEYS[1], ARGV[at], ARGV[at + 1])
-    at = at + 2
+
+local function add()
+    reading = 3
+    local stored = redis.call('GET', KEYS[3])
+    local last = number(stored)
+    if not last then
+        return -3
+    elseif sequence <= last then
+        return 0
+    end
+    reading = 1
+    local gone = sequence > 1 and redis.call('HLEN', KEYS[1]) == 0
+
+    -- The cap of customers is the whole fleet's: the first max_customers of a task keep their name.
+    local known, claims = known_customers(), {}
+    local fields, increments, formats = {}, {}, {}
+    local function increase(field, increment, format)
+        if not increments[field] then
+            fields[#fields + 1] = field
+            formats[field] = format
+        end
+        increments[field] = (increments[field] or 0) + increment
+    end
+    local after = 5 + 4 * ARGV[4]
+    for at = 5, after - 1, 4 do
+        local task, customer = ARGV[at], ARGV[at + 2]
+        local member = task .. '\0' .. customer
+        if not uncapped[customer] and not known[member] then
+            local names = number(known[task])
+            if not names then
+                return -2
+            elseif names < limit then
+                known[task], known[member] = names + 1, '1'
+                claims[member], claims[task] = 1, names + 1
+            else
+                customer = 'other'
+            end
+        end
+        increase(ARGV[at + 1] .. '\0' .. customer, ARGV[at + 3], '%.0f')
+    end
+    for at = after, #ARGV, 2 do
+        increase(ARGV[at], ARGV[at + 1], '%.17g')
+    end
+    local totals, changes, claimed = lookup(1, fields), {}, {}
+    for _, field in ipairs(fields) do
+        local total = number(totals[field])
+        if not total then
+            return -1
+        end
+        changes[#changes + 1] = field
+        changes[#changes + 1] = string.format(formats[field], total + increments[field])
+    end
+    for name, value in pairs(claims) do
+        claimed[#claimed + 1] = name
+        claimed[#claimed + 1] = value
+    end
+
+    redis.call('SET', KEYS[3], string.format('%.0f', last), 'EX', ARGV[2])
+    if #claimed > 0 then
+        redis.call('HSET', KEYS[2], unpack(claimed))
+    end
+    if #changes > 0 then
+        redis.call('HSET', KEYS[1], unpack(changes))
+    end
+    redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[2])
+    return 1 + (gone and 2 or 0) + (sequence > 1 and not stored and 4 or 0)
 end
-return 1
+
+local done, result = pcall(add)
+if done then
+    return result
+end
+local reason = type(result) == 'table' and result.err or tostring(result)
+if reason:find('WRONGTYPE', 1, true) then
+    return -reading
+end
+-- Servers word it differently when the script may not run a command; most without a code of their own.
+for _, words in ipairs({'executing the script can', 'ACL failure', 'NOPERM'}) do
+    if reason:find(words, 1, true) then
+        return redis.error_reply('NOPERM a command of the script')
+    end
+end
+return redis.error_reply(reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..ledger import Counts
+from ..counts import Counts
 
 
 class Store(Protocol):

@@ -9,25 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
+from ..counts import Counts
 from ..errors import ConfigurationError, StoreUnavailable
-from ..ledger import COUNTERS, HISTOGRAMS, Counts, Histogram, Series
 from ..settings import Settings
+from . import script
 
-#: A batch whose reply was lost can be sent again for this long without being added twice.
-WRITER_TTL_SECONDS = 7 * 24 * 3600
 SOCKET_TIMEOUT_SECONDS = 1.0
 #: kombu's names of Redis transports -> redis-py's URL schemes.
 SCHEMES = {
     "redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss",
     "redis+socket": "unix", "socket": "unix", "unix": "unix",
 }  # fmt: skip
-
-INTERNAL_ERRORS = "internal_errors"
 
 
 def redis_url(app: Any) -> str | None:
@@ -54,7 +50,6 @@ class RedisStore:
         self._client = client
         self._max_customers = max_customers
         self._tag = "{" + key_prefix + "}"
-        self._script = client.register_script(files(__package__).joinpath("add.lua").read_text())
 
     @classmethod
     def from_url(cls, url: str, app: Any, settings: Settings) -> RedisStore:
@@ -83,14 +78,20 @@ class RedisStore:
     def add(self, writer: str, sequence: int, counts: Counts) -> None:
         """See ``Store.add``."""
         keys = [f"{self._tag}:totals", f"{self._tag}:customers", f"{self._tag}:writer:{writer}"]
-        arguments: list[Any] = [sequence, WRITER_TTL_SECONDS, self._max_customers]
         with self._errors_translated():
-            self._script(keys=keys, args=arguments + _dump(counts))
+            result = script.run(self._client, keys, sequence, self._max_customers, counts)
+        if result < 0:
+            raise StoreUnavailable(
+                f"job totals: {self}: {keys[-result - 1]} holds something that this package has not written there; "
+                "rename or delete it",
+                cause="UnexpectedContent",
+                refused=True,
+            )
 
     def totals(self) -> Counts:
         """See ``Store.totals``."""
         with self._errors_translated():
-            return _load(self._client.hgetall(f"{self._tag}:totals"))
+            return Counts.from_fields(self._client.hgetall(f"{self._tag}:totals").items())
 
     def identity(self, *, create: bool = False) -> str | None:
         """See ``Store.identity``."""
@@ -114,12 +115,15 @@ class RedisStore:
 
     @contextmanager
     def _errors_translated(self) -> Iterator[None]:
-        from redis.exceptions import RedisError
+        from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
         try:
             yield
         except (RedisError, OSError) as exc:
-            raise StoreUnavailable(f"job totals: {self} cannot be used ({_root_name(exc)})") from exc
+            # A ResponseError of no class of its own is an error in the call itself, such as a wrong type.
+            refused = isinstance(exc, AuthenticationError | NoPermissionError) or type(exc) is ResponseError
+            cause, words = _root_name(exc), "refuses the call" if refused else "cannot be used"
+            raise StoreUnavailable(f"job totals: {self} {words} ({cause})", cause, refused) from exc
 
 
 def connect(url: str, app: Any) -> Any:
@@ -164,36 +168,3 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
         options["ssl_cert_reqs"] = reqs.removeprefix("CERT_").lower()
     database = given.get("virtual_host", given.get("db"))
     return options if database is None else {**options, "db": int(str(database).lstrip("/") or 0)}
-
-
-def _dump(counts: Counts) -> list[Any]:
-    """Arguments of the script from its fourth on."""
-    counters = [
-        (series.task_name, f"{series.kind}\0{series.task_name}\0{series.detail}", series.customer_id, number)
-        for series, number in counts.counters.items()
-    ]
-    sums: list[tuple[str, str]] = []
-    for (name, task), histogram in counts.histograms.items():
-        counters += [(task, f"{name}\0{task}\0{bound!r}", "", n) for bound, n in histogram.buckets.items()]
-        sums.append((f"{name}\0{task}\0sum\0", repr(histogram.sum_seconds)))
-    if counts.internal_errors:
-        counters.append(("", f"{INTERNAL_ERRORS}\0\0", "", counts.internal_errors))
-    return [len(counters), *(item for row in counters for item in row), *(item for row in sums for item in row)]
-
-
-def _load(fields: Mapping[bytes, bytes]) -> Counts:
-    """Counts from the fields of the hash; fields of a newer version are left alone."""
-    counts = Counts()
-    for raw, value in fields.items():
-        kind, task, detail, customer = raw.decode().split("\0")
-        if kind in COUNTERS:
-            counts.counters[Series(kind, task, detail, customer)] = int(value)
-        elif kind in HISTOGRAMS:
-            histogram = counts.histograms.setdefault((kind, task), Histogram())
-            if detail == "sum":
-                histogram.sum_seconds = float(value)
-            else:
-                histogram.buckets[float(detail)] = int(value)
-        elif kind == INTERNAL_ERRORS:
-            counts.internal_errors = int(value)
-    return counts
