@@ -16,7 +16,7 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Request, Response
 
-from .errors import CheckError
+from .errors import CheckError, ConfigurationError
 from .health import CeleryHealth
 from .report import UNHEALTHY, HealthReport
 from .schemas import error_body, health_body, stats_body, tasks_body
@@ -66,6 +66,9 @@ class Api:
             response.headers.update(refusal.headers)
         except CheckError as problem:
             response = _json(error_body(problem.code, str(problem)), 503)
+        except ConfigurationError as exc:  # a sentence of our own, without secrets
+            logger.error("answering %s failed: %s", request.path, exc)
+            response = _json(error_body("configuration_error", str(exc)), 500)
         except Exception:  # the edge: log it, tell nothing
             logger.exception("answering %s failed", request.path)
             response = _json(error_body("internal_error", "The answer could not be made; see the log"), 500)

@@ -8,6 +8,7 @@ from werkzeug.routing import PathConverter
 from werkzeug.wrappers import Response
 
 from .api import Api
+from .arguments import require
 from .cli.command import health_command
 from .health import CeleryHealth
 
@@ -25,7 +26,11 @@ def create_blueprint(health: CeleryHealth) -> Blueprint:
     Register it with the prefix of your choice::
 
         app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
+
+    Raises:
+        TypeError: ``health`` is no ``CeleryHealth``.
     """
+    require(health, CeleryHealth, "create_blueprint", "CeleryHealth(celery_app)")
     api = Api(health)
     blueprint = Blueprint("celery_health", __name__, cli_group=None)
     blueprint.cli.add_command(health_command(lambda: health, name="celery-health"))

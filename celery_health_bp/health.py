@@ -20,8 +20,10 @@ from dataclasses import replace
 from typing import Any
 
 from celery import Celery
+from celery.local import Proxy
 
 from .agreement import Agreement
+from .arguments import factory_of, made_by, require
 from .broker import IO_TIMEOUT_SECONDS, broker_place
 from .counts import Counts
 from .errors import CheckError, ConfigurationError, DeadlineExceeded
@@ -51,22 +53,29 @@ class CeleryHealth:
     """Health of one Celery application; share one instance in a process.
 
     Arguments:
-        celery_factory: returns the Celery app; called on first use, once.
+        celery_factory: the Celery app, or a function that returns it and is called on
+            first use, once.
         settings: ``None``: the app's ``celery_health`` configuration key, then
             the environment, then the defaults.
 
     Raises:
-        ConfigurationError: a setting in the environment is wrong.
+        TypeError: an argument is of another type.
+        ConfigurationError: a setting in the environment is wrong, or of an app that is
+            given as such. Those of an app that a factory returns are known on first use.
     """
 
-    def __init__(self, celery_factory: Callable[[], Celery], settings: Settings | None = None) -> None:
-        self._factory = celery_factory
+    def __init__(self, celery_factory: Celery | Callable[[], Celery], settings: Settings | None = None) -> None:
+        self._factory = factory_of(celery_factory)
         self._app: Celery | None = None
         self._settings = settings
         self._report: HealthReport | None = None
         self._app_lock = threading.Lock()
         self._processes: dict[int, _Process] = {}
-        if settings is None:
+        if settings is not None:
+            require(settings, Settings, "CeleryHealth", "Settings(...) or Settings.from_mapping({...})")
+        elif type(celery_factory) is not Proxy and isinstance(celery_factory, Celery):
+            Settings.from_celery(celery_factory)  # looked at now, read on first use
+        else:
             Settings.from_env()
 
     @property
@@ -75,7 +84,7 @@ class CeleryHealth:
         if self._app is None:
             with self._app_lock:
                 if self._app is None:
-                    self._app = self._factory()
+                    self._app = made_by(self._factory)
         return self._app
 
     @property

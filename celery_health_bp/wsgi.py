@@ -25,7 +25,9 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Request, Response
 
 from .api import Api, Refusal, authorize, check_method, refusal_response
+from .arguments import require, require_wsgi
 from .collector import CeleryCollector
+from .errors import ConfigurationError
 from .health import CeleryHealth
 
 if TYPE_CHECKING:
@@ -67,6 +69,10 @@ class MetricsMiddleware:
         path: str = "/metrics",
         registry: CollectorRegistry | None = None,
     ) -> None:
+        require_wsgi(wsgi_app, "MetricsMiddleware")
+        _require_health(health, "MetricsMiddleware")
+        if not path.startswith("/"):
+            raise ConfigurationError(f"MetricsMiddleware takes a path that begins with /, not {path!r}")
         self._wsgi_app = wsgi_app
         self._path = path
         self._exposition = _Exposition(health, registry)
@@ -80,11 +86,13 @@ class MetricsMiddleware:
 
 def create_metrics_app(health: CeleryHealth) -> WSGIApplication:
     """A WSGI application that serves the exposition at its root and nothing below."""
+    _require_health(health, "create_metrics_app")
     return _at_root(_Exposition(health, None))
 
 
 def create_api_app(health: CeleryHealth) -> WSGIApplication:
     """A WSGI application that serves ``health/``, ``tasks/`` and ``stats/`` at its root."""
+    _require_health(health, "create_api_app")
     api = Api(health)
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -105,11 +113,24 @@ def mount(
     Arguments:
         wsgi_app: answers every other path.
         api_prefix: where ``health/``, ``tasks/`` and ``stats/`` begin.
-        metrics_path: the path of the exposition.
+        metrics_path: the path of the exposition. Both are answered with and without
+            the slash at their end.
+
+    Raises:
+        TypeError: an argument is of another type; ASGI applications are refused.
+        ConfigurationError: the paths are equal, or one is the root.
     """
-    return DispatcherMiddleware(
-        wsgi_app, {api_prefix: create_api_app(health), metrics_path: create_metrics_app(health)}
-    )
+    require_wsgi(wsgi_app, "mount")
+    _require_health(health, "mount")
+    api, metrics = (f"/{path.strip('/')}" for path in (api_prefix, metrics_path))
+    if api == metrics or "/" in (api, metrics):
+        paths = f"{api_prefix!r} and {metrics_path!r}"
+        raise ConfigurationError(f"mount takes two different paths below the root, not {paths}")
+    return DispatcherMiddleware(wsgi_app, {api: create_api_app(health), metrics: create_metrics_app(health)})
+
+
+def _require_health(given: Any, function: str) -> None:
+    require(given, CeleryHealth, function, "CeleryHealth(celery_app)")
 
 
 class _Exposition:
@@ -128,6 +149,9 @@ class _Exposition:
             response = self._render(request)
         except Refusal as refusal:
             response = refusal_response(refusal)
+        except ConfigurationError as exc:  # a sentence of our own, without secrets
+            logger.error("rendering the exposition failed: %s", exc)
+            response = refusal_response(Refusal(500, "configuration_error", str(exc)))
         except Exception:  # the edge: log it, tell nothing
             logger.exception("rendering the exposition failed")
             response = refusal_response(Refusal(500, "internal_error", "The answer could not be made; see the log"))

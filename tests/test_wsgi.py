@@ -85,6 +85,15 @@ def test_mount_takes_other_places(health: CeleryHealth) -> None:
     assert mounted.get("/metrics").text == "|/metrics"
 
 
+@pytest.mark.parametrize(("prefix", "path"), [("/ops/", "/m/"), ("ops", "m"), ("/ops", "/m")])
+def test_mount_answers_with_and_without_the_slash(health: CeleryHealth, prefix: str, path: str) -> None:
+    """However the places are written, each is answered in both forms."""
+    mounted = client(mount(hello, health, api_prefix=prefix, metrics_path=path))
+    for form in ("/m", "/m/"):
+        assert "celery_health_status" in mounted.get(form).text
+    assert mounted.get("/ops/health/live").json == mounted.get("/ops/health/live/").json == {"status": "alive"}
+
+
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/metrics/x", "/Metrics", "/metricsx"])
 def test_the_middleware_matches_its_path_exactly(health: CeleryHealth, path: str) -> None:
     """Every path but the very one is the application's."""

@@ -61,6 +61,7 @@ def make_celery() -> Celery:
 
 health = CeleryHealth(make_celery)
 assert_type(CeleryHealth(make_celery, settings), CeleryHealth)
+assert_type(CeleryHealth(make_celery()), CeleryHealth)
 assert_type(health.app, Celery)
 assert_type(health.settings, Settings)
 assert_type(health.check(), HealthReport)
@@ -69,7 +70,7 @@ assert_type(health.ask(), Observation)
 health.close()
 assert_type(health_of_project(), CeleryHealth)
 
-CeleryHealth(settings)  # type: ignore[arg-type]  # a factory comes first
+CeleryHealth(settings)  # pyright: ignore[reportArgumentType]  # an app comes first; to mypy, Celery has no types
 CeleryHealth(make_celery, {"min_workers": 2})  # type: ignore[arg-type]  # Settings.from_mapping makes them
 
 

@@ -29,8 +29,7 @@ def health_of_project() -> CeleryHealth:
     """
     mapping = getattr(django_settings, "CELERY_HEALTH", {})
     settings = Settings.from_mapping(own_part("CELERY_HEALTH", mapping))
-    app = _celery_app(mapping.get("app"))
-    return CeleryHealth(lambda: app, settings)
+    return CeleryHealth(_celery_app(mapping.get("app")), settings)
 
 
 def _celery_app(path: Any) -> Celery:
