@@ -7,15 +7,15 @@ pool used before a fork gives wrong answers after it; so the pool is never touch
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from kombu import Connection
-from kombu.transport import resolve_transport
 
 from .errors import BrokerUnreachable, RemoteControlOff
+from .place import broker_place, broker_urls, place_of
 
 #: One read, write or connect. Measured: with it and a single retry without pause, every
 #: silent, frozen or unreachable Redis and RabbitMQ gave an error within 0.9 s.
@@ -23,7 +23,7 @@ IO_TIMEOUT_SECONDS = 0.8
 
 
 def open_connection(app: Any, timeout_seconds: float, **amqp_callbacks: Callable[..., None]) -> Connection:
-    """A new connection to the app's broker, established.
+    """A new connection to the app's broker, established: of several, the first that can be reached.
 
     Arguments:
         timeout_seconds: bounds connecting, and each read and write afterwards.
@@ -32,10 +32,26 @@ def open_connection(app: Any, timeout_seconds: float, **amqp_callbacks: Callable
     Raises:
         BrokerUnreachable: with a sentence that names transport, host and port.
     """
-    place = broker_place(app)
+    end, problems = time.monotonic() + 2 * timeout_seconds, []
+    for url in broker_urls(app):
+        try:
+            return _open(app, url, timeout_seconds, amqp_callbacks)
+        except BrokerUnreachable as problem:
+            problems.append(problem)
+        if time.monotonic() > end:
+            break
+    if len(problems) == 1:
+        raise problems[0]
+    sentences = [str(problem) for problem in problems]
+    raise BrokerUnreachable("; ".join(sentences), "; ".join([problem.recommendation for problem in problems]))
+
+
+def _open(app: Any, url: Any, timeout_seconds: float, amqp_callbacks: Mapping[str, Callable[..., None]]) -> Connection:
+    place = place_of(app, url)
     connection = None
     try:
-        connection = app.connection_for_write(connect_timeout=timeout_seconds, heartbeat=0)
+        connection = app.connection_for_write(url, connect_timeout=timeout_seconds, heartbeat=0)
+        connection.cycle = None  # kombu would go on to the next URL with a transport that is not _impatient
         transport = connection.get_transport_cls()
         options = {**connection.transport_options, **_limits(transport, connection.transport_options, timeout_seconds)}
         if transport.driver_type == "amqp":
@@ -81,34 +97,6 @@ def require_remote_control(app: Any) -> None:
             f"Whether workers run cannot be known: broker {place} has no broadcast",
             "Use a broker with remote control, such as Redis or RabbitMQ",
         )
-
-
-def broker_place(app: Any) -> str:
-    """``transport://host:port`` of the app's broker, from the parsed URL, without credentials.
-
-    Raises:
-        BrokerUnreachable: the library of its transport is not installed, or the
-            URL cannot be parsed. An unescaped ``/``, ``#`` or ``?`` in a
-            password moves its rest into other parts of the URL.
-    """
-    url = app.conf.broker_write_url
-    url = str(url[0] if isinstance(url, list | tuple) else url or "").split(";")[0]
-    name, _, location = url.partition("://")
-    scheme = name.partition("+")[0]
-    authority, _, rest = location.partition("/")
-    if "@" in rest or re.search(r"[#?].*@", authority):
-        raise _malformed()
-    try:
-        connection = app.connection_for_write()
-        transport = connection.transport_cls if isinstance(connection.transport_cls, str) else "broker"
-        host, port = connection.hostname, connection.port
-    except Exception as exc:  # whatever kombu raises here may quote the URL
-        raise (_malformed() if _is_importable(scheme) else _not_installed(scheme)) from exc
-    with suppress(Exception):  # a transport of the user's own may have none
-        port = port or connection.get_transport_cls().default_port
-    if "://" in str(host or ""):  # a Unix socket: host is the whole rest of the URL
-        return f"{transport}:// on a Unix socket"
-    return f"{transport}://{host or 'localhost'}" + (f":{port}" if port else "")
 
 
 #: No exception has a class of its own for this.
@@ -203,28 +191,6 @@ def _causes(exc: BaseException) -> list[BaseException]:
         found.append(following)
         following = following.__cause__ or following.__context__
     return found
-
-
-def _malformed() -> BrokerUnreachable:
-    return BrokerUnreachable(
-        "The broker URL cannot be parsed",
-        "Check broker_url: characters such as / # ? @ in a password must be percent-encoded",
-    )
-
-
-def _is_importable(scheme: str) -> bool:
-    try:
-        resolve_transport(scheme)
-    except KeyError:  # no transport has this name
-        return True
-    except Exception:  # kombu's redis raises an AttributeError where redis-py is missing
-        return False
-    return True
-
-
-def _not_installed(scheme: str) -> BrokerUnreachable:
-    extra = "celery-health-bp[redis]" if scheme in ("redis", "rediss", "sentinel") else f"kombu[{scheme}]"
-    return BrokerUnreachable(f"The library for {scheme}:// brokers is not installed", f"pip install '{extra}'")
 
 
 _ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}

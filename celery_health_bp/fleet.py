@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .broker import IO_TIMEOUT_SECONDS, blocked, broker_place, require_remote_control, unreachable
+from .broker import IO_TIMEOUT_SECONDS, blocked, require_remote_control, unreachable
 from .errors import BrokerUnreachable, CheckError
 from .line import Line, Pair
+from .place import broker_place
 from .queues import declared_queues, read_lengths
 from .replies import facts_of
 

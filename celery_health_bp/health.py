@@ -24,11 +24,12 @@ from celery.local import Proxy
 
 from .agreement import Agreement
 from .arguments import factory_of, made_by, require
-from .broker import IO_TIMEOUT_SECONDS, broker_place
+from .broker import IO_TIMEOUT_SECONDS
 from .counts import Counts
 from .errors import CheckError, ConfigurationError, DeadlineExceeded
 from .fleet import Answers, Fleet
 from .flight import SingleFlight
+from .place import broker_place
 from .queues import NOT_KNOWN, declared_queues
 from .recorder import recorder_of
 from .replies import worker_of

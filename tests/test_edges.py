@@ -91,7 +91,7 @@ def test_consumers_that_are_not_known_make_no_series(celery_app: Celery, make_ap
 URLS = {
     "a port that is none": ("redis://127.0.0.1:port/0", "The broker URL cannot be parsed"),
     "a Unix socket": ("redis+socket:///nowhere/redis.sock", "on a Unix socket"),
-    "no such transport": ("nonsense://127.0.0.1", "The broker URL cannot be parsed"),
+    "no such transport": ("nonsense://127.0.0.1", "Celery has no transport for nonsense:// brokers"),
 }
 
 
