@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from flask import Blueprint, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import PathConverter
@@ -11,6 +14,9 @@ from .api import Api
 from .arguments import require
 from .cli.command import health_command
 from .health import CeleryHealth
+
+#: Name of the variable that holds the rest of a path; no prefix has one of that name.
+REST = "celery_health_rest"
 
 
 class _Rest(PathConverter):
@@ -47,11 +53,7 @@ def _add_routes(state: BlueprintSetupState, api: Api) -> None:
     routes = {path.replace("/", "_"): f"/{path}/" for path in api.endpoints}
     if prefix:  # without one, other paths are the application's
         state.app.url_map.converters[_Rest.__name__] = _Rest
-        routes.update(root="/", not_found=f"/<{_Rest.__name__}:path>")
-
-    def view(**_: str) -> Response:
-        current = request._get_current_object()  # type: ignore[attr-defined]  # the proxy looks it up each time
-        return api.respond(current, current.path.removeprefix(prefix))
+        routes.update(root="/", not_found=f"/<{_Rest.__name__}:{REST}>")
 
     for name, path in routes.items():
         endpoint = f"{state.name}.{name}"
@@ -59,4 +61,14 @@ def _add_routes(state: BlueprintSetupState, api: Api) -> None:
             prefix + path, endpoint=endpoint, subdomain=state.subdomain, strict_slashes=False, merge_slashes=False
         )
         state.app.url_map.add(rule)
-        state.app.view_functions[endpoint] = view
+        state.app.view_functions[endpoint] = partial(_answer, api, path)
+
+
+def _answer(api: Api, path: str, /, **values: Any) -> Response:
+    """Answer a path below the prefix; ``values`` are those of the prefix's variables, and the rest of the path."""
+    current = request._get_current_object()  # type: ignore[attr-defined]  # the proxy looks it up each time
+    if REST in values:
+        path = f"/{values[REST]}"
+    elif current.path.endswith("//"):  # werkzeug takes it for the path with one slash
+        path += "/"
+    return api.respond(current, path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from celery import Celery
 from flask import Flask
 from flask.cli import FlaskGroup
@@ -49,6 +52,19 @@ def test_two_blueprints_live_in_one_application() -> None:
     client = app.test_client()
     for name in ("first", "second"):
         assert client.get(f"/{name}/health/live/").status_code == 200
+
+
+@pytest.mark.parametrize("prefix", ["/<tenant>/celery", "/<path:path>/celery", "/acme/<int:name>", "/<tenant>/celery/"])
+def test_a_prefix_may_hold_variables(prefix: str) -> None:
+    """Below a prefix with variables every path is answered as below a fixed one."""
+    app = Flask("web")
+    app.register_blueprint(create_blueprint(make_health()), url_prefix=prefix)
+    client = app.test_client()
+    base = re.sub("<int:.*?>", "7", re.sub("<path:.*?>", "a/b", prefix)).replace("<tenant>", "acme").rstrip("/")
+    assert client.get(f"{base}/health/live/").json == client.get(f"{base}/health/live").json == {"status": "alive"}
+    assert client.post(f"{base}/tasks/").json["error"]["code"] == "method_not_allowed"
+    assert client.get(f"{base}/nothing").json["error"]["code"] == "not_found"
+    assert client.get(base).json["error"]["code"] == "not_found"
 
 
 def test_flask_lists_our_routes() -> None:
