@@ -35,6 +35,9 @@ ALERTS = {
 }
 
 
+TARGET_DOWN = "CeleryWorkerTargetDown"
+
+
 def packaged(path: str) -> str:
     """A file of the package."""
     return files("celery_health_bp.monitoring").joinpath(path).read_text()
@@ -72,6 +75,7 @@ def panels(text: str) -> Iterator[dict[str, Any]]:
 def test_promtool_accepts_the_rules_of_every_namespace(tmp_path: Path) -> None:
     """``promtool check rules`` finds no fault, whatever was filled in."""
     options: list[list[str]] = [[], ["--namespace", ""], ["--namespace", "shop", "--window", "1m30s", "--for", "0s"]]
+    options += [["--docs", "https://wiki.example/~celery?a=%20&b=", "--window", "52w"]]
     for extra in options:
         assets("alerts", *extra, "--output", str(tmp_path / "alerts.yml"))
         done = promtool(tmp_path, "check", "rules", "alerts.yml")
@@ -99,14 +103,13 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
 
 
 def test_each_alert_has_its_page_and_says_how_bad_it_is() -> None:
-    """Every alert carries a severity, a summary, a description, and names a page that exists."""
+    """Every alert carries a severity, a summary, a description, and has a page; no link that leads nowhere."""
     alerts = [rule for rule in rules(packaged("prometheus/alerts.yml")) if "alert" in rule]
     assert {rule["alert"] for rule in alerts} == ALERTS
     for rule in alerts:
         assert rule["labels"]["severity"] in ("warning", "critical")
-        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-        assert (ROOT / rule["annotations"]["runbook_url"]).stem == rule["alert"]
-        assert (ROOT / rule["annotations"]["runbook_url"]).is_file(), rule["alert"]
+        assert set(rule["annotations"]) == {"summary", "description"}
+        assert (ROOT / "docs" / "alerts" / f"{rule['alert']}.md").is_file(), rule["alert"]
 
 
 def test_every_series_of_the_exposition_is_joined_before_use() -> None:
@@ -151,12 +154,13 @@ def test_names_follow_the_namespace_everywhere(namespace: str, prefix: str, job:
 
 
 def test_times_and_runbooks_follow_the_options() -> None:
-    """Window, ``for`` and the place of the runbook pages are filled in everywhere."""
-    text = assets("alerts", "--window", "1m", "--for", "30s", "--docs", "https://wiki.example/celery/")
+    """Window, ``for`` and the URL of the runbook pages are filled in everywhere, with a slash at its end or none."""
+    text = assets("alerts", "--window", "1m", "--for", "30s", "--docs", "https://wiki.example/celery")
+    assert text == assets("alerts", "--window", "1m", "--for", "30s", "--docs", "https://wiki.example/celery/")
     assert "5m" not in text
     assert {rule["for"] for rule in rules(text) if "for" in rule} == {"30s"}
-    runbooks = [rule["annotations"]["runbook_url"] for rule in rules(text) if "alert" in rule]
-    assert all(url.startswith("https://wiki.example/celery/Celery") for url in runbooks)
+    runbooks = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules(text) if "alert" in rule}
+    assert runbooks == {alert: f"https://wiki.example/celery/{alert}.md" for alert in ALERTS}
     assert "5m" not in assets("dashboard", "--window", "1m")
 
 
@@ -172,6 +176,24 @@ def test_promtool_accepts_the_scrape_jobs(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("name", ["-", "null", "yes", "1", "0x1", "1e3", ".", "2024-01-01", "--", "a/b.c"])
+def test_names_that_yaml_takes_for_something_else_stay_names(tmp_path: Path, name: str) -> None:
+    """Whatever the job is called, it is called so in all four files, and Prometheus reads them."""
+    job, namespace = f"--job={name}", name if name in ("null", "yes") else "upstream"
+    printed = [assets("scrape", job), assets("scrape", "--kubernetes", "yes", job)]
+    for text in printed:
+        assert yaml.safe_load(text)["scrape_configs"][0]["job_name"] == name
+    assert yaml.safe_load(printed[1])["scrape_configs"][0]["relabel_configs"][1]["regex"] == "yes"
+    (tmp_path / "prometheus.yml").write_text(printed[0])
+    assets("alerts", job, "--namespace", namespace, "--output", str(tmp_path / "alerts.yml"))
+    for command in (("config", "--syntax-only", "prometheus.yml"), ("rules", "alerts.yml")):
+        done = promtool(tmp_path, "check", *command)
+        assert done.returncode == 0, done.stderr
+    (down,) = (rule for rule in rules((tmp_path / "alerts.yml").read_text()) if rule.get("alert") == TARGET_DOWN)
+    assert down["expr"] == f'up{{job="{name}"}} == 0 or absent(up{{job="{name}"}})'
+    assert json.loads(assets("dashboard", job, "--namespace", namespace))["title"].startswith("Celery")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -181,7 +203,12 @@ def test_promtool_accepts_the_scrape_jobs(tmp_path: Path) -> None:
         (["alerts", "--slow-seconds", "0"], "'0' is not a number above 0"),
         (["alerts", "--window", "5"], "'5' is not a duration above 0 such as"),
         (["alerts", "--for", "soon"], "'soon' is not a duration such as"),
-        (["alerts", "--docs", 'a"b'], "is not a path or a URL"),
+        (["alerts", "--docs", "docs/alerts/"], "'docs/alerts/' is not a URL such as https://wiki.example/celery/"),
+        (["alerts", "--docs", 'https://a"b'], "is not a URL such as"),
+        (["alerts", "--window", "9999w"], "'9999w' is not a duration above 0"),
+        (["alerts", "--for", "366d"], "'366d' is not a duration such as"),
+        (["alerts", "--slow-seconds", "1e10"], "'1e10' is not a number above 0 and at most 86400"),
+        (["alerts", "--queue-length", "99999999999"], "is not allowed: give a whole number"),
         (["scrape", "--target", "web"], "'web' is not a host and a port such as web:8000"),
         (["scrape", "--target", "web:80", "--kubernetes", "web"], "--target and --kubernetes exclude each other"),
         (["dashboard", "--output", "/nowhere/at/all.json"], "/nowhere/at/all.json cannot be written: No such file"),

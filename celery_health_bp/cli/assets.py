@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from .. import monitoring
+from ..allowed import MAX_SECONDS
 from ..errors import ConfigurationError
 from ..monitoring import Names, Thresholds
 from ..settings import Settings
@@ -18,11 +19,11 @@ from ..settings import Settings
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _matching(pattern: str, allowed: str) -> Callable[[str], str]:
+def _matching(pattern: str, allowed: str, is_allowed: Callable[[str], bool] = bool) -> Callable[[str], str]:
     """A type of click: text that matches the whole pattern."""
 
     def parse(value: str) -> str:
-        if not re.fullmatch(pattern, value, re.ASCII):
+        if not re.fullmatch(pattern, value, re.ASCII) or not is_allowed(value):
             raise click.BadParameter(f"{value!r} is not {allowed}")
         return value
 
@@ -44,16 +45,22 @@ def _number(is_allowed: Callable[[float], bool], allowed: str) -> Callable[[str]
     return parse
 
 
+def _up_to_a_year(duration: str) -> bool:
+    return monitoring.seconds_of(duration) <= 365 * monitoring.UNITS_SECONDS["d"]
+
+
 #: As Prometheus reads it: units from the longest to the shortest, each once.
 _UNITS = r"(?=\d)(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?"
-DURATION = _matching(rf"(?=.*[1-9]){_UNITS}", "a duration above 0 such as 30s, 5m or 1h30m")
-HOLD = _matching(_UNITS, "a duration such as 0s, 5m or 1h30m")
+DURATION = _matching(
+    rf"(?=.*[1-9]){_UNITS}", "a duration above 0 such as 30s, 5m or 1h30m, at most 365d", _up_to_a_year
+)
+HOLD = _matching(_UNITS, "a duration such as 0s, 5m or 1h30m, at most 365d", _up_to_a_year)
 TARGET = _matching(r"[\w.-]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}", "a host and a port such as web:8000")
 JOB = _matching(r"[\w./-]+", "a name of letters, digits and any of _ . / -")
-DOCS = _matching(r"[A-Za-z0-9/.][\w/.~:@%&=?+-]*", "a path or a URL")
+DOCS = _matching(r"https?://[\w.-][\w/.~:@%&=?+-]*", "a URL such as https://wiki.example/celery/")
 POD_NAME = _matching(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", "the value of a Kubernetes label")
 RATIO = _number(lambda number: 0 <= number <= 1, "a number from 0 to 1")
-SECONDS = _number(lambda number: 0 < number < math.inf, "a number above 0")
+SECONDS = _number(lambda number: 0 < number <= MAX_SECONDS, f"a number above 0 and at most {MAX_SECONDS}")
 
 
 @click.group()
@@ -91,7 +98,7 @@ def _shared(command: _Command) -> _Command:
     "--for", "hold", type=HOLD, metavar="DURATION", help="How long each alert must hold.  [default: 5m to 15m]"
 )
 @click.option(
-    "--docs", type=DOCS, metavar="PATH", default="docs/alerts/", show_default=True, help="Where the runbook pages are."
+    "--docs", type=DOCS, metavar="URL", help="Where the pages of docs/alerts/ are served.  [default: no runbook_url]"
 )
 def alerts(
     namespace: str | None,
@@ -103,7 +110,7 @@ def alerts(
     min_workers: int | None,
     window: str,
     hold: str | None,
-    docs: str,
+    docs: str | None,
 ) -> None:
     """Recording rules and alerts for Prometheus."""
     settings = _settings(namespace=namespace, queue_length_threshold=queue_length, min_workers=min_workers)

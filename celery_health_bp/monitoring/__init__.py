@@ -18,7 +18,6 @@ PACKAGED_WINDOW = "5m"
 PACKAGED_INTERVAL = "scrape_interval: 15s"
 PACKAGED_TIMEOUT = "scrape_timeout: 10s"
 PACKAGED_TARGETS = '["upstream:8000"]'
-PACKAGED_DOCS = "docs/alerts/"
 UNITS_SECONDS: dict[str, float] = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 PACKAGED_POD_NAME = 'regex: "upstream"'
 
@@ -67,11 +66,11 @@ class Thresholds:
     hold: str | None = None
 
 
-def alerts(names: Names, thresholds: Thresholds, docs: str = PACKAGED_DOCS) -> str:
+def alerts(names: Names, thresholds: Thresholds, docs: str | None = None) -> str:
     """Recording rules and alerts, as YAML.
 
     Arguments:
-        docs: what the runbook of each alert begins with, such as a URL that ends with a slash.
+        docs: URL below which the pages of ``docs/alerts/`` are served; ``None``: no alert names its page.
     """
     text = _packaged("prometheus/alerts.yml")
     for name in ("failure_ratio", "p95_seconds", "queue_length", "workers"):
@@ -80,8 +79,9 @@ def alerts(names: Names, thresholds: Thresholds, docs: str = PACKAGED_DOCS) -> s
             text = re.sub(rf'(:threshold:{name}\n +expr: )"[^"]*"', rf'\g<1>"{value:.10g}"', text)
     if thresholds.hold is not None:
         text = re.sub(r"(?m)^( +for: ).*$", rf"\g<1>{thresholds.hold}", text)
-    text = text.replace(f"[{PACKAGED_WINDOW}]", f"[{thresholds.window}]").replace(PACKAGED_DOCS, docs)
-    return names.fill_in(_with_window(text, thresholds.window))
+    text = text.replace(f"[{PACKAGED_WINDOW}]", f"[{thresholds.window}]")
+    text = names.fill_in(_with_window(text, thresholds.window))
+    return text if docs is None else _with_runbooks(text, docs)
 
 
 def scrape(names: Names, targets: Sequence[str] = (), interval: str = "15s") -> str:
@@ -108,10 +108,21 @@ def dashboard(names: Names, window: str = PACKAGED_WINDOW) -> str:
     return names.fill_in(_with_window(text, window))
 
 
+def seconds_of(duration: str) -> float:
+    """The seconds of a duration as Prometheus writes it."""
+    return sum(float(number) * UNITS_SECONDS[unit] for number, unit in re.findall(r"(\d+)([a-z]+)", duration))
+
+
+def _with_runbooks(text: str, docs: str) -> str:
+    """The page of each alert, after its description."""
+    url = docs if docs.endswith(("/", "=")) else f"{docs}/"
+    alert = r"(- alert: (\w+)\n(?:(?!.*- alert: ).*\n)*?( +)description: .*\n)"
+    return re.sub(alert, lambda m: f'{m[1]}{m[3]}runbook_url: "{url}{m[2]}.md"\n', text)
+
+
 def _scraped_every(interval: str, text: str) -> str:
     """Prometheus refuses a timeout above the interval."""
-    seconds = sum(float(number) * UNITS_SECONDS[unit] for number, unit in re.findall(r"(\d+)([a-z]+)", interval))
-    if seconds < 10:
+    if seconds_of(interval) < 10:
         text = text.replace(PACKAGED_TIMEOUT, f"scrape_timeout: {interval}")
     return text.replace(PACKAGED_INTERVAL, f"scrape_interval: {interval}")
 
