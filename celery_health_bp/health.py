@@ -7,7 +7,6 @@ workers everything at once and is kept for ``cache_seconds``.
 from __future__ import annotations
 
 import atexit
-import functools
 import logging
 import os
 import socket
@@ -27,6 +26,7 @@ from .arguments import factory_of, made_by, require
 from .broker import IO_TIMEOUT_SECONDS
 from .counts import Counts
 from .errors import CheckError, ConfigurationError, DeadlineExceeded
+from .first_use import FirstUse, share_no_locks
 from .fleet import Answers, Fleet
 from .flight import SingleFlight
 from .place import broker_place
@@ -70,23 +70,27 @@ class CeleryHealth:
         self._app: Celery | None = None
         self._settings = settings
         self._report: HealthReport | None = None
-        self._app_lock = threading.Lock()
+        self._first_use = FirstUse()
         self._processes: dict[int, _Process] = {}
         if settings is not None:
             require(settings, Settings, "CeleryHealth", "Settings(...) or Settings.from_mapping({...})")
+            self._until_known = settings
         elif type(celery_factory) is not Proxy and isinstance(celery_factory, Celery):
-            Settings.from_celery(celery_factory)  # looked at now, read on first use
+            self._until_known = Settings.from_celery(celery_factory)  # looked at now, read on first use
         else:
-            Settings.from_env()
+            self._until_known = Settings.from_env()
 
     @property
     def app(self) -> Celery:
-        """The injected Celery app."""
-        if self._app is None:
-            with self._app_lock:
-                if self._app is None:
-                    self._app = made_by(self._factory)
-        return self._app
+        """The injected Celery app.
+
+        Raises:
+            DeadlineExceeded: another thread still waits for the factory, or the factory itself asks.
+        """
+        if self._app is not None:
+            return self._app
+        with self._first_use.alone(self._patience_seconds):
+            return self._prepare_app()
 
     @property
     def settings(self) -> Settings:
@@ -94,16 +98,23 @@ class CeleryHealth:
 
         Raises:
             ConfigurationError: the app's ``celery_health`` configuration is wrong.
+            DeadlineExceeded: see ``app``.
         """
-        if self._settings is None:
-            self._settings = Settings.from_celery(self.app)
-        return self._settings
+        if self._settings is not None:
+            return self._settings
+        with self._first_use.alone(self._patience_seconds):
+            return self._prepare_settings()
 
     def check(self) -> HealthReport:
-        """The verdict, by ``timeout_seconds`` at the latest; the same object as long as nobody is asked again."""
+        """The verdict, by ``timeout_seconds`` at the latest; the same object as long as nobody is asked again.
+
+        May be called by any thread, and by a signal handler.
+        """
         observation, report = self.observe(), self._report
         if report is None or report.observation is not observation:
-            self._report = report = judge(observation, self.settings, self.app.main or "proj")
+            name = self._app.main if self._app is not None else None
+            report = judge(observation, self._settings or self._until_known, name or "proj")
+            self._report = report
         return report
 
     def observe(self) -> Observation:
@@ -111,7 +122,11 @@ class CeleryHealth:
 
         A broker that cannot be reached is no exception but its ``problem``.
         """
-        return self._process().observe()
+        try:
+            process = self._process()
+        except DeadlineExceeded as problem:
+            return Observation(time.time(), self._patience_seconds, problem=problem)
+        return process.observe()
 
     def ask(self) -> Observation:
         """As ``observe``, for answers that would be wrong without a worker's reply.
@@ -138,12 +153,36 @@ class CeleryHealth:
 
     def close(self) -> None:
         """Close this process's connections; the next check opens new ones. Done by itself at exit."""
-        self._process().close()
+        found = self._processes.get(os.getpid())
+        if found is not None:
+            found.close()
 
     def _process(self) -> _Process:
         # A forked child must not use its parent's connections, threads and locks.
         found = self._processes.get(os.getpid())
-        return found or self._processes.setdefault(os.getpid(), _Process(self.app, self.settings))
+        if found is None:
+            with self._first_use.alone(self._patience_seconds):
+                found = self._processes.get(os.getpid()) or self._prepare_process()
+        return found
+
+    @property
+    def _patience_seconds(self) -> float:
+        return self._until_known.timeout_seconds * (1 + GRACE)
+
+    def _prepare_app(self) -> Celery:
+        if self._app is None:
+            self._app = made_by(self._factory)
+        return self._app
+
+    def _prepare_settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = Settings.from_celery(self._prepare_app())
+        return self._settings
+
+    def _prepare_process(self) -> _Process:
+        made = self._processes[os.getpid()] = _Process(self._prepare_app(), self._prepare_settings())
+        atexit.register(made.close)
+        return made
 
 
 class _Process:
@@ -159,11 +198,11 @@ class _Process:
         self._agreement: Agreement | None = None
         self._last: tuple[float, Observation] | None = None
         self._pid = os.getpid()
+        self._store_found = _open_store(app, settings)
         warn_if_untested()
         with suppress(Exception):  # a wrong broker URL is for the check to tell
             # Importing the transport takes as long as many checks: it is no part of a deadline.
-            app.connection_for_write().get_transport_cls()
-        atexit.register(self.close)
+            share_no_locks(app)
 
     def close(self) -> None:
         """Leave nothing on the broker; a check that is stuck is left to end by itself."""
@@ -172,9 +211,8 @@ class _Process:
                 self._fleet.close()
             finally:
                 self._fleet_lock.release()
-        store = self.__dict__.get("_store")
-        if store is not None and self._pid == os.getpid():
-            store.close()
+        if self._pid == os.getpid() and not isinstance(self._store_found, ConfigurationError | None):
+            self._store_found.close()
 
     def observe(self) -> Observation:
         settings, last = self._settings, self._last
@@ -201,9 +239,12 @@ class _Process:
         except TimeoutError:
             raise overdue(self._app, self._settings) from None
 
-    @functools.cached_property
+    @property
     def _store(self) -> Store | None:
-        return open_store(self._app, self._settings)
+        """Where the totals are; ``None``: the workers have them. Raises what is wrong with its setting."""
+        if isinstance(self._store_found, ConfigurationError):
+            raise ConfigurationError(str(self._store_found))
+        return self._store_found
 
     def _check(self) -> Observation:
         """One check, on a thread of its own."""
@@ -260,6 +301,14 @@ class _Process:
                 (node, found) for node, rows in sorted(replies.items()) if (found := _counts_of(node, rows)) is not None
             ]
         return counts
+
+
+def _open_store(app: Celery, settings: Settings) -> Store | ConfigurationError | None:
+    """A wrong setting is for the scrape to tell: health does not need the store."""
+    try:
+        return open_store(app, settings)
+    except ConfigurationError as error:
+        return error
 
 
 def _counts_of(node: str, rows: Any) -> Counts | None:

@@ -129,7 +129,7 @@ class Line:
                 },
                 exchange=exchange.name,
                 declare=[exchange],
-                headers={"clock": self._mailbox.clock.forward(), "expires": 0},
+                headers={"clock": self._mailbox.clock.value, "expires": 0},  # forward() takes a lock that forks copy
                 serializer=self._mailbox.serializer,
                 retry=False,
             )

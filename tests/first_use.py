@@ -1,0 +1,86 @@
+"""Forks while a thread uses a ``CeleryHealth`` for the first time; every child must answer.
+
+``BROKER STORE TIMES`` spreads so many forks over the first use; ``BROKER STORE hang`` forks while the factory hangs.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import time
+from threading import Event, Thread
+
+from celery import Celery
+
+from celery_health_bp import CeleryHealth, Settings, first_use
+
+BROKER, STORE, TIMES = sys.argv[1:4]
+#: The first use of everything takes some milliseconds once its modules are imported: forks are spread over them.
+STEPS, STEP_SECONDS = 50, 0.0002
+
+
+def answer(health: CeleryHealth) -> str:
+    """The verdict's reason, and whether the totals can be read."""
+    return f"{health.check().error}; {health.job_counts()[0][0]}"
+
+
+def forked_answer(health: CeleryHealth, expected: str) -> int:
+    """Fork; the child's exit code. A child that hangs tells where, and ends."""
+    pid = os.fork()
+    if pid == 0:
+        faulthandler.dump_traceback_later(20, exit=True)
+        found = answer(health)
+        if found != expected:
+            print(found, file=sys.stderr)
+        os._exit(found != expected)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def new_health(entered: Event, go_on: Event | None = None) -> CeleryHealth:
+    """A health whose factory says that it was called, and in this process waits until it may return."""
+    parent = os.getpid()
+
+    def factory() -> Celery:
+        entered.set()
+        if go_on is not None and os.getpid() == parent:
+            go_on.wait(60)
+        return Celery("upstream", broker=BROKER, set_as_current=False)
+
+    return CeleryHealth(factory, Settings(metrics_store=STORE))
+
+
+def spread_forks(times: int, expected: str) -> int:
+    """How many of so many children failed."""
+    entered, failed = Event(), 0
+    for number in range(times):
+        entered.clear()
+        health = new_health(entered)
+        thread = Thread(target=answer, args=[health])
+        thread.start()
+        entered.wait(20)
+        until = time.monotonic() + number % STEPS * STEP_SECONDS
+        while time.monotonic() < until:
+            pass
+        failed += forked_answer(health, expected) != 0
+        thread.join()
+    return failed
+
+
+def fork_while_the_factory_hangs(expected: str) -> int:
+    """Whether the child failed."""
+    entered, go_on = Event(), Event()
+    first_use.FORK_PATIENCE_SECONDS = 0.2
+    health = new_health(entered, go_on)
+    thread = Thread(target=answer, args=[health])
+    thread.start()
+    entered.wait(20)
+    failed = forked_answer(health, expected)
+    go_on.set()
+    thread.join()
+    return failed
+
+
+if __name__ == "__main__":
+    right = answer(new_health(Event()))
+    sys.exit(fork_while_the_factory_hangs(right) if TIMES == "hang" else min(spread_forks(int(TIMES), right), 100))
