@@ -27,7 +27,7 @@ from werkzeug.wrappers import Request, Response
 from .api import Api, Refusal, authorize, check_method, refusal_response
 from .arguments import require, require_wsgi
 from .collector import CeleryCollector
-from .errors import ConfigurationError
+from .errors import CheckError, ConfigurationError
 from .health import CeleryHealth
 
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ class _Exposition:
         except ConfigurationError as exc:  # a sentence of our own, without secrets
             logger.error("rendering the exposition failed: %s", exc)
             response = refusal_response(Refusal(500, "configuration_error", str(exc)))
+        except CheckError as problem:  # the Celery app is not ready
+            response = refusal_response(Refusal(503, problem.code, str(problem)))
         except Exception:  # the edge: log it, tell nothing
             logger.exception("rendering the exposition failed")
             response = refusal_response(Refusal(500, "internal_error", "The answer could not be made; see the log"))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from celery import Celery
+from werkzeug.test import Client
 
-from celery_health_bp import CeleryHealth
+from celery_health_bp import CeleryHealth, create_api_app, create_metrics_app
 from celery_health_bp.flight import SingleFlight
+
+from .processes import ROOT
+from .servers import free_port
 
 
 def test_an_error_of_the_work_reaches_who_asked_and_does_not_stay() -> None:
@@ -62,3 +68,50 @@ def test_a_slow_factory_is_called_once_by_all_who_wait() -> None:
         release.set()
         assert apps[0].result() is apps[1].result()
     assert calls == [1]
+
+
+def test_who_waits_for_a_slow_factory_gets_an_answer_by_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread is inside the factory, others are told by their deadline that the app is not ready."""
+    entered, release = threading.Event(), threading.Event()
+
+    def factory() -> Celery:
+        entered.set()
+        release.wait(20)
+        return Celery("upstream", broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False)
+
+    monkeypatch.setenv("CELERY_HEALTH_TIMEOUT_SECONDS", "0.1")
+    health = CeleryHealth(factory)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(health.check)
+        entered.wait(10)
+        report = health.check()
+        answers = [Client(create_api_app(health)).get("/tasks/"), Client(create_metrics_app(health)).get("/")]
+        release.set()
+        assert "refused the connection" in str(first.result().error)
+    assert (report.status, report.error) == ("unhealthy", "The Celery app was not ready in time")
+    assert [(found.status_code, found.get_json()["error"]["code"]) for found in answers] == [
+        (503, "deadline_exceeded")
+    ] * 2
+
+
+def test_a_factory_that_asks_for_its_own_app_is_told_so() -> None:
+    """It gets a verdict, not a deadlock."""
+    verdicts: list[str | None] = []
+
+    def factory() -> Celery:
+        verdicts.append(health.check().error)
+        return Celery("upstream", broker="memory://", set_as_current=False)
+
+    health = CeleryHealth(factory)
+    assert health.app.main == "upstream"
+    assert verdicts == ["The Celery app is not ready yet"]
+
+
+def test_a_signal_handler_may_check_whatever_it_has_interrupted() -> None:
+    """A process checks in a loop, and so does its handler of a timer: each check ends by its deadline."""
+    command = [sys.executable, "-m", "tests.interrupted", f"redis://127.0.0.1:{free_port()}/0", "3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    longest, handled = map(float, done.stdout.split())
+    assert longest < 2  # a deadline of 0.5 s, and the handler's own check
+    assert handled > 5
