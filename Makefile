@@ -5,6 +5,10 @@ BIN := .venv/bin
 # The types of all that the package exports, as somebody sees them who has it installed.
 TYPED := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/pyright --verifytypes celery_health_bp --ignoreexternal
 
+# Most tests wait most of the time: four files at once. What asserts a deadline runs afterwards, by itself.
+APART := -n 4 --dist loadfile -m "not deadline"
+ALONE := -m deadline
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage lint docs matrix bench clean
 
@@ -15,11 +19,13 @@ demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000
 	@$(BIN)/python -m examples.demo
 
 test: .venv/test ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest $(APART)
+	$(BIN)/pytest $(ALONE)
 
 coverage: .venv/test ## all tests, and which lines and branches of the package they run
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest $(APART)
+	$(BIN)/coverage run -m pytest $(ALONE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

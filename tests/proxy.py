@@ -19,6 +19,7 @@ class Proxy:
         self._target = ("127.0.0.1", target_port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._acceptor = Thread(target=self._accept, daemon=True)
         self.port: int = self._listener.getsockname()[1]
         self.requests = 0
         self.to_lose = 0
@@ -29,22 +30,18 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Proxy:
-        Thread(target=self._accept, daemon=True).start()
+        self._acceptor.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # close() alone leaves its thread waiting
-        self._listener.close()
+        _close(self._listener)  # wakes the acceptor, which may just have added a connection
+        self._acceptor.join(5)
         self.cut()
 
     def cut(self) -> None:
         """Close all connections; new ones are welcome."""
-        sockets, self._sockets = self._sockets, []
-        for each in sockets:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+        while self._sockets:
+            _close(self._sockets.pop())
 
     def _accept(self) -> None:
         with suppress(OSError):  # the listener was closed
@@ -79,4 +76,5 @@ class Proxy:
 def _close(*sockets: socket.socket) -> None:
     for each in sockets:
         with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+            each.shutdown(socket.SHUT_RDWR)  # close() alone leaves a thread waiting in recv() or accept()
+        each.close()

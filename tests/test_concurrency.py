@@ -19,6 +19,8 @@ from .probes import PATH, probe
 from .processes import Web, wait_until
 from .servers import RabbitServer, RedisServer
 
+pytestmark = pytest.mark.deadline
+
 
 @pytest.fixture
 def node(celery_app: Celery) -> Iterator[ScriptedNode]:

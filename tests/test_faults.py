@@ -19,6 +19,8 @@ from .probes import Probe, held, probe, wait_for_workers
 from .processes import Worker, wait_until
 from .servers import RedisServer, free_port
 
+pytestmark = pytest.mark.deadline
+
 TIMEOUT = 1.0
 Fault = Callable[[RedisServer], Iterator[None]]
 

@@ -20,6 +20,8 @@ from .probes import probe
 from .processes import Process, Worker, celery_environ, wait_until
 from .servers import RabbitServer, RedisServer
 
+pytestmark = pytest.mark.deadline
+
 
 @pytest.fixture
 def app(celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:

@@ -87,7 +87,8 @@ def test_wrong_settings_in_a_custom_worker_never_reach_a_job(
     variables = {"WITHOUT_STEP": "1", "CELERY_HEALTH_MAX_CUSTOMERS": "many"}
     worker = start_worker(redis.url, app=APP, environ=variables)
     send(celery_app, "derived", "derived")
-    worker.wait_for(r"(?s)(succeeded in.*){2}")
+    worker.wait_for(r"(?s)(succeeded in.*){2}")  # the pool processes write this
+    worker.wait_for("CELERY_HEALTH_MAX_CUSTOMERS")  # the main process writes this
     assert worker.output().count("CELERY_HEALTH_MAX_CUSTOMERS") == 1
 
 
