@@ -83,8 +83,9 @@ def _store(value: Any) -> str:
     if value in ("auto", "control"):
         return str(value)
     return _text(
-        r"(redis|rediss|valkey|valkeys|unix|redis\+socket)://.+",
-        "'auto', 'control' or a Redis URL (redis://, rediss://, valkey://, valkeys:// or unix://)",
+        r"(redis|rediss|valkey|valkeys|unix|redis\+socket|sentinel|rediss?\+cluster)://.+",
+        "'auto', 'control' or a Redis URL "
+        "(redis://, rediss://, valkey://, valkeys://, unix://, sentinel:// or redis+cluster://)",
     )(value)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..settings import Settings
+from .address import redis_urls
+from .connect import SOCKET_TIMEOUT_SECONDS
 from .protocol import Store
-from .redis import SOCKET_TIMEOUT_SECONDS, RedisStore, redis_url
+from .redis import RedisStore
 
 __all__ = ["SOCKET_TIMEOUT_SECONDS", "RedisStore", "Store", "open_store"]
 
@@ -19,7 +21,7 @@ def open_store(app: Any, settings: Settings) -> Store | None:
     """
     url = settings.metrics_store
     if url == "auto":
-        url = redis_url(app) or "control"
+        url = redis_urls(app) or "control"
     if url == "control":
         return None
     return RedisStore.from_url(url, app, settings)

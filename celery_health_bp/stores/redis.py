@@ -7,56 +7,39 @@ after a week).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from ..counts import Counts
-from ..errors import ConfigurationError, StoreUnavailable
+from ..errors import StoreUnavailable
 from ..settings import Settings
 from . import script
-
-SOCKET_TIMEOUT_SECONDS = 1.0
-#: kombu's names of Redis transports -> redis-py's URL schemes.
-SCHEMES = {
-    "redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss",
-    "redis+socket": "unix", "socket": "unix", "unix": "unix",
-}  # fmt: skip
-
-
-def redis_url(app: Any) -> str | None:
-    """URL of the Redis that a Celery app uses as broker, else as result backend."""
-    urls = [app.conf.broker_write_url, app.conf.result_backend]
-    for url in urls:
-        first = url[0] if isinstance(url, list | tuple) and url else url
-        first = str(first or "").split(";")[0]
-        if first.partition("://")[0] in SCHEMES:
-            return first
-    return None
+from .connect import Server, connect
 
 
 class RedisStore:
     """Totals of a fleet in one hash.
 
     Arguments:
-        client: a ``redis.Redis`` with short timeouts, owned by this store.
+        server: where it is, with a client that is owned by this store.
         key_prefix: the hash tag of every key.
         max_customers: values of ``customer_id`` per task in the whole fleet.
     """
 
-    def __init__(self, client: Any, key_prefix: str, max_customers: int) -> None:
-        self._client = client
+    def __init__(self, server: Server, key_prefix: str, max_customers: int) -> None:
+        self._server = server
+        self._client = server.client
         self._max_customers = max_customers
         self._tag = "{" + key_prefix + "}"
 
     @classmethod
     def from_url(cls, url: str, app: Any, settings: Settings) -> RedisStore:
-        """A store on the Redis at ``url``, with the TLS options of the app where it is the app's own.
+        """A store on what ``url`` names, with the options for TLS and sentinels of the app.
 
         Raises:
-            ConfigurationError: redis-py is not installed.
+            ConfigurationError: see ``connect``.
         """
         prefix = app.conf.broker_transport_options.get("global_keyprefix", "") + settings.metrics_key_prefix
         return cls(connect(url, app), prefix, settings.max_customers)
@@ -64,11 +47,7 @@ class RedisStore:
     @property
     def place(self) -> str:
         """See ``Store.place``."""
-        options = self._client.connection_pool.connection_kwargs
-        database = options.get("db") or 0
-        if "path" in options:
-            return f"redis+socket://{options['path']}?virtual_host={database}"
-        return f"redis://{options.get('host', 'localhost')}:{options.get('port', 6379)}/{database}"
+        return self._server.place
 
     @property
     def keys(self) -> str:
@@ -105,52 +84,32 @@ class RedisStore:
 
     def close(self) -> None:
         """See ``Store.close``."""
-        self._client.connection_pool.disconnect()  # redis-py's own close() leaves it open before 5.0
+        self._server.disconnect()  # redis-py's own close() leaves connections open before 5.0
 
     def __str__(self) -> str:
         """Where it is, without credentials."""
-        options = self._client.connection_pool.connection_kwargs
-        place = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-        return f"Redis at {place}, keys {self._tag}:*"
+        return f"{self._server.name}, keys {self._tag}:*"
 
     @contextmanager
     def _errors_translated(self) -> Iterator[None]:
         from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
+        from .followers import moved_to
+
         try:
             yield
         except (RedisError, OSError) as exc:
+            if moved_to(exc):
+                raise StoreUnavailable(
+                    f"job totals: {self._server.name} is a node of a Redis Cluster, and the keys {self._tag}:* are on "
+                    "another one: give metrics_store=redis+cluster://HOST:PORT",
+                    cause="MovedError",
+                    refused=True,
+                ) from exc
             # A ResponseError of no class of its own is an error in the call itself, such as a wrong type.
             refused = isinstance(exc, AuthenticationError | NoPermissionError) or type(exc) is ResponseError
             cause, words = _root_name(exc), "refuses the call" if refused else "cannot be used"
             raise StoreUnavailable(f"job totals: {self} {words} ({cause})", cause, refused) from exc
-
-
-def connect(url: str, app: Any) -> Any:
-    """A redis-py client that neither waits nor retries longer than a second."""
-    try:
-        import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as exc:  # pragma: no cover  (tested by test_package.py in a process that is not measured)
-        raise ConfigurationError(
-            "metrics_store is a Redis, and redis-py is not installed: pip install 'celery-health-bp[redis]'"
-        ) from exc
-    scheme, _, rest = url.partition("://")
-    address, _, query = rest.partition("?")
-    options: dict[str, Any] = {"socket_timeout": SOCKET_TIMEOUT_SECONDS, "retry": Retry(NoBackoff(), 0)}
-    options.update(_options(dict(parse_qsl(query))))
-    if SCHEMES[scheme] != "unix":
-        options["socket_connect_timeout"] = SOCKET_TIMEOUT_SECONDS
-    if SCHEMES[scheme] == "rediss":
-        for use_ssl in (app.conf.redis_backend_use_ssl, app.conf.broker_use_ssl):
-            options.update(_options(use_ssl if isinstance(use_ssl, Mapping) else {}))
-    try:
-        return redis.Redis.from_url(f"{SCHEMES[scheme]}://{address}", **options)
-    except ValueError:  # its text, and its traceback, hold fragments of the URL
-        raise ConfigurationError(
-            "The Redis URL of the job totals cannot be parsed: percent-encode / # ? @ in its password"
-        ) from None
 
 
 def _root_name(exc: BaseException) -> str:
@@ -158,13 +117,3 @@ def _root_name(exc: BaseException) -> str:
     while (cause := exc.__cause__ or exc.__context__) is not None:
         exc = cause
     return type(exc).__name__
-
-
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """kombu's options of a Redis URL or ``broker_use_ssl`` in redis-py's words."""
-    options = {name: value for name, value in given.items() if name.startswith("ssl_")}
-    reqs = options.get("ssl_cert_reqs")
-    if isinstance(reqs, str):
-        options["ssl_cert_reqs"] = reqs.removeprefix("CERT_").lower()
-    database = given.get("virtual_host", given.get("db"))
-    return options if database is None else {**options, "db": int(str(database).lstrip("/") or 0)}

@@ -1,0 +1,165 @@
+"""From the URL of the job totals to a client that neither waits nor retries longer than a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from ..errors import ConfigurationError
+from .address import SCHEMES, UNPARSABLE, parse, scheme_of, split
+
+SOCKET_TIMEOUT_SECONDS = 1.0
+#: One that is frozen costs so much before the next one is asked.
+SENTINEL_TIMEOUT_SECONDS = 0.3
+
+
+class Server(NamedTuple):
+    """What holds the totals.
+
+    Attributes:
+        client: of redis-py.
+        disconnect: closes its connections; it opens new ones when used again.
+        place: as a URL, without credentials.
+        name: in words, without credentials.
+    """
+
+    client: Any
+    disconnect: Callable[[], None]
+    place: str
+    name: str
+
+
+def connect(urls: str, app: Any) -> Server:
+    """A client of what the URL names, or of the first reachable of several with ``;`` between them.
+
+    Nothing is connected yet.
+
+    Raises:
+        ConfigurationError: redis-py is not installed, a URL cannot be parsed,
+            or the name of the sentinels' master is not known.
+    """
+    try:
+        from .followers import FirstReachable
+    except ImportError as exc:  # pragma: no cover  (tested by test_package.py in a process that is not measured)
+        raise ConfigurationError(
+            "metrics_store is a Redis, and redis-py is not installed: pip install 'celery-health-bp[redis]'"
+        ) from exc
+    servers = [_connect(url, app) for url in split(urls)]
+    if len(servers) == 1:
+        return servers[0]
+    client = FirstReachable([server.client for server in servers])
+    places, names = zip(*[(server.place, server.name) for server in servers], strict=True)
+    return Server(client, client.disconnect, ";".join(places), " or ".join(names))
+
+
+def _connect(url: str, app: Any) -> Server:
+    scheme = scheme_of(url)
+    if scheme == "sentinel":
+        return _sentinels(url, app)
+    if "cluster" in scheme:
+        return _cluster(url, app)
+    return _server(url, app)
+
+
+def _server(url: str, app: Any) -> Server:
+    from redis import Redis
+
+    scheme = SCHEMES[scheme_of(url)]
+    address, _, query = url.partition("://")[2].partition("?")
+    options = _patient() | _options(dict(parse_qsl(query)))
+    if scheme == "unix":
+        del options["socket_connect_timeout"]
+    if scheme == "rediss":
+        options |= _tls(app)
+    try:
+        client = Redis.from_url(f"{scheme}://{address}", **options)
+    except ValueError:  # its text, and its traceback, hold fragments of the URL
+        raise ConfigurationError(UNPARSABLE) from None
+    found = client.connection_pool.connection_kwargs
+    database = found.get("db") or 0
+    if "path" in found:
+        place, name = f"redis+socket://{found['path']}?virtual_host={database}", found["path"]
+    else:
+        name = f"{found.get('host', 'localhost')}:{found.get('port', 6379)}"
+        place = f"redis://{name}/{database}"
+    return Server(client, client.connection_pool.disconnect, place, f"Redis at {name}")
+
+
+def _sentinels(urls: str, app: Any) -> Server:
+    from redis.sentinel import Sentinel
+
+    address = parse(urls, 26379)
+    given = _transport_options(app)
+    master = address.query.get("master_name") or given.get("master_name")
+    if not master:
+        raise ConfigurationError(
+            "The job totals are to be kept on the master of sentinels, and its name is not known: "
+            "give metrics_store=sentinel://...?master_name=NAME, or master_name in broker_transport_options"
+        )
+    options = {**_patient(), **address.login, "db": address.database, **_options(address.query)}
+    if app.conf.broker_use_ssl or app.conf.redis_backend_use_ssl:
+        options |= {"ssl": True, **_tls(app)}
+    short = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), SENTINEL_TIMEOUT_SECONDS)
+    sentinel = Sentinel(
+        address.hosts,
+        min_other_sentinels=given.get("min_other_sentinels", 0),
+        sentinel_kwargs={**given.get("sentinel_kwargs", {}), **_patient(), **short},
+        **options,
+    )
+    client = sentinel.master_for(master)
+
+    def disconnect() -> None:
+        for each in (client, *sentinel.sentinels):
+            each.connection_pool.disconnect()
+
+    place = f"sentinel://{address.shown}/{options['db']}?master_name={master}"
+    return Server(client, disconnect, place, f"Redis master {master} of sentinels {address.shown}")
+
+
+def _cluster(url: str, app: Any) -> Server:
+    from .followers import SlotOwner
+
+    address = parse(url, 6379)
+    options = {**_patient(), **address.login, **_options(address.query)}
+    if options.pop("db", 0) or address.database:
+        raise ConfigurationError("The job totals are to be kept in a Redis Cluster, which has database 0 alone")
+    if SCHEMES[scheme_of(url)] == "rediss":
+        options |= {"ssl": True, **_tls(app)}
+    client = SlotOwner(address.hosts, **options)
+    return Server(
+        client, client.disconnect, f"redis+cluster://{address.shown}", f"Redis Cluster with nodes {address.shown}"
+    )
+
+
+def _patient() -> dict[str, Any]:
+    """How long each connection waits: no retries of redis-py's own."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    timeouts = {"socket_timeout": SOCKET_TIMEOUT_SECONDS, "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS}
+    return {**timeouts, "retry": Retry(NoBackoff(), 0)}
+
+
+def _transport_options(app: Any) -> Mapping[str, Any]:
+    """The transport options of the app that name a master: of its broker, else of its result backend."""
+    found = (app.conf.broker_transport_options, app.conf.result_backend_transport_options)
+    return next((options for options in found if options and options.get("master_name")), {})
+
+
+def _tls(app: Any) -> dict[str, Any]:
+    """The app's options for TLS."""
+    options: dict[str, Any] = {}
+    for use_ssl in (app.conf.redis_backend_use_ssl, app.conf.broker_use_ssl):
+        options |= _options(use_ssl if isinstance(use_ssl, Mapping) else {})
+    return options
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """kombu's options of a Redis URL or ``broker_use_ssl`` in redis-py's words."""
+    options = {name: value for name, value in given.items() if name.startswith("ssl_")}
+    reqs = options.get("ssl_cert_reqs")
+    if isinstance(reqs, str):
+        options["ssl_cert_reqs"] = reqs.removeprefix("CERT_").lower()
+    database = given.get("virtual_host", given.get("db"))
+    return options if database is None else {**options, "db": int(str(database).lstrip("/") or 0)}

@@ -1,0 +1,126 @@
+"""Totals on a list of servers: where kombu's order leads, and what a process that ends cannot send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from celery_health_bp.errors import ConfigurationError
+from celery_health_bp.stores import open_store
+from celery_health_bp.stores.address import redis_urls
+
+from .exposition import JOB, Exposition
+from .processes import Worker, wait_until
+from .proxy import Proxy
+from .servers import RedisServer, free_port
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """Two servers that know nothing of each other and keep their data."""
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made.append(RedisServer(tmp_path / name, *DURABLE))
+    yield made
+    for server in made:
+        server.stop()
+
+
+def environ(store: str) -> dict[str, str]:
+    """Of a worker whose totals go there."""
+    return {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
+
+
+def send(client: Celery, number: int) -> None:
+    """Publish jobs that return at once."""
+    for _ in range(number):
+        client.send_task("tests.jobs.work", kwargs={"customer_id": "123"})
+
+
+def completed(web: Any) -> float:
+    """Attempts that returned, as ``/metrics`` says."""
+    return Exposition(web.get("/metrics").text).total(f"{JOB}_completed_total")
+
+
+FIRST_URLS = {
+    "kombu's list": ({"broker": "redis://a:1;redis://b:2"}, "redis://a:1;redis://b:2"),
+    "a Python list": ({"broker": ["redis://a:1", "valkey://b:2"]}, "redis://a:1;valkey://b:2"),
+    "the result backend": ({"broker": "amqp://", "backend": "redis://a:1;redis://b:2"}, "redis://a:1;redis://b:2"),
+    "others in it": ({"broker": ["redis://a:1", "amqp://b"]}, "redis://a:1"),
+    "others first": ({"broker": ["amqp://b", "redis://a:1"]}, None),
+    "sentinels": ({"broker": "sentinel://a:1;sentinel://b:2"}, "sentinel://a:1;sentinel://b:2"),
+    "nothing": ({"broker": "amqp://"}, None),
+}
+
+
+@pytest.mark.parametrize(("urls", "found"), FIRST_URLS.values(), ids=FIRST_URLS)
+def test_auto_takes_the_whole_list(urls: dict[str, Any], found: str | None) -> None:
+    """With ``auto`` all Redis URLs of the broker are taken, or those of the result backend."""
+    assert redis_urls(Celery(**urls, set_as_current=False)) == found
+
+
+def test_a_list_that_a_password_has_broken_is_refused() -> None:
+    """A ``;`` in a password makes a list of one URL: its halves are not taken for servers, and not shown."""
+    from celery_health_bp import Settings
+
+    with pytest.raises(ConfigurationError, match="percent-encode") as refused:
+        open_store(Celery(broker="redis://:12;s3cr3t@h:1/0", set_as_current=False), Settings())
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_totals_follow_a_list_of_brokers_whose_first_is_down(
+    redis: RedisServer, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """With ``auto`` and the first broker of a list down, worker and web meet at the second one."""
+    urls = f"redis://127.0.0.1:{free_port()}/0;{redis.url}"
+    worker = start_worker(urls, environ=environ("auto"), ready=False)
+    client = Celery("upstream", broker=urls)
+    web = make_app(client).test_client()
+    send(Celery(broker=redis.url, set_as_current=False), 5)
+    wait_until(lambda: completed(web) == 5, "five are counted", 30)
+    worker.wait_for(r"job totals go to Redis at 127\.0\.0\.1:\d+ or Redis at 127\.0\.0\.1:\d+, keys")
+
+
+def test_totals_go_on_at_the_second_server_and_come_back(
+    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
+    make_app: Any,
+) -> None:  # fmt: skip
+    """The first server dies and comes back: counts are on the second meanwhile, and the web reads there too."""
+    first, second = servers
+    urls = f"{first.url};{second.url}"
+    worker = start_worker(redis.url, environ=environ(urls))
+    web, on_second = (make_app(celery_app, metrics_store=url).test_client() for url in (urls, second.url))
+    send(celery_app, 3)
+    wait_until(lambda: completed(web) == 3, "three are on the first", 30)
+    first.stop()
+    send(celery_app, 4)
+    wait_until(lambda: completed(web) == 4, "four are on the second", 30)
+    first.start()
+    wait_until(lambda: completed(web) == 3, "the web reads the first again", 30)
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 8, "the worker writes to the first again", 30)
+    assert completed(on_second) == 4
+    assert "cannot be used" not in worker.output()
+
+
+def test_a_lost_reply_sends_no_batch_to_the_second_server(
+    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
+    make_app: Any,
+) -> None:  # fmt: skip
+    """A connection that is cut after the first server has added a batch: it is there once, and not on the second."""
+    first, second = servers
+    with Proxy(first.port) as proxy:
+        start_worker(redis.url, environ=environ(f"{proxy.url};{second.url}"))
+        web, on_second = (make_app(celery_app, metrics_store=url).test_client() for url in (first.url, second.url))
+        for done in (10, 20):
+            proxy.to_lose = 1
+            send(celery_app, 10)
+            wait_until(lambda expected=done: proxy.to_lose == 0 and completed(web) >= expected, f"{done} counted", 30)
+    assert (completed(web), completed(on_second)) == (20, 0)
