@@ -1,6 +1,7 @@
 """The length of a queue, by passive declare: right on every kombu transport.
 
-On Redis it sums the lists of all priorities, which a plain ``LLEN`` misses.
+On Redis it sums the lists of all priorities, which a plain ``LLEN`` misses
+(and ``broker.py`` sees that ``global_keyprefix`` is minded).
 The length leaves out what workers have prefetched: it is a lower bound.
 """
 
@@ -47,7 +48,7 @@ def _read_length(connection: Connection, name: str) -> int:
         return int(channel.queue_declare(queue=name, passive=True).message_count)
     except connection.channel_errors as exc:
         if virtual and str(getattr(exc, "reply_code", "")) == "404":
-            return 0  # an empty queue has no key in Redis
+            return 0  # in memory, a queue that nobody has used yet is none
         logger.debug("the length of queue %s cannot be read", name, exc_info=True)
         return NOT_KNOWN
     finally:

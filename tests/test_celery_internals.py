@@ -197,13 +197,18 @@ def test_the_redis_transport_has_what_is_set_there() -> None:
     """A Redis channel takes its options, makes its parameters and waits for replies as broker.py knows it."""
     pytest.importorskip("redis")
     from kombu.transport.redis import Channel as RedisChannel
-    from kombu.transport.redis import MultiChannelPoller
+    from kombu.transport.redis import MultiChannelPoller, PrefixedStrictRedis
 
     found = list(inspect.signature(RedisChannel._connparams).parameters)
     assert found == ["self", "asynchronous"], changed("redis.Channel._connparams()", "broker.py", found)
     options = {"ack_emulation", "socket_timeout", "socket_connect_timeout", "max_retries"}
     missing = options - {*RedisChannel.from_transport_options, *inspect.getsource(RedisChannel._connparams).split("'")}
     assert missing <= {"max_retries"}, changed("redis.Channel's options", "broker.py", missing)
+    found = list(inspect.signature(RedisChannel._has_queue).parameters)
+    assert found == ["self", "queue", "kwargs"], changed("redis.Channel._has_queue()", "broker.py", found)
+    assert "EXISTS" not in PrefixedStrictRedis.PREFIXED_SIMPLE_COMMANDS, (
+        f"{HERE}: _has_queue minds global_keyprefix now"
+    )
     assert hasattr(RedisChannel, "_in_poll"), changed("redis.Channel._in_poll", "broker.py", "nothing")
     poller = MultiChannelPoller().poller
     assert callable(getattr(poller, "close", None)), changed("MultiChannelPoller.poller", "broker.py", poller)

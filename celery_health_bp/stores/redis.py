@@ -25,14 +25,15 @@ class RedisStore:
     Arguments:
         server: where it is, with a client that is owned by this store.
         key_prefix: the hash tag of every key.
+        global_prefix: what every key begins with (kombu's ``global_keyprefix``: an ACL may allow nothing else).
         max_customers: values of ``customer_id`` per task in the whole fleet.
     """
 
-    def __init__(self, server: Server, key_prefix: str, max_customers: int) -> None:
+    def __init__(self, server: Server, key_prefix: str, max_customers: int, global_prefix: str = "") -> None:
         self._server = server
         self._client = server.client
         self._max_customers = max_customers
-        self._tag = "{" + key_prefix + "}"
+        self._tag = global_prefix + "{" + key_prefix + "}"
 
     @classmethod
     def from_url(cls, url: str, app: Any, settings: Settings) -> RedisStore:
@@ -41,8 +42,8 @@ class RedisStore:
         Raises:
             ConfigurationError: see ``connect``.
         """
-        prefix = app.conf.broker_transport_options.get("global_keyprefix", "") + settings.metrics_key_prefix
-        return cls(connect(url, app), prefix, settings.max_customers)
+        global_prefix = app.conf.broker_transport_options.get("global_keyprefix", "")
+        return cls(connect(url, app), settings.metrics_key_prefix, settings.max_customers, global_prefix)
 
     @property
     def place(self) -> str:

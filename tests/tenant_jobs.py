@@ -1,0 +1,22 @@
+"""A Celery app whose name and key prefix the environment tells: several of them share a Redis in a test."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+from celery_health_bp import MonitoredTask
+
+app = Celery(os.environ.get("TENANT_NAME", "tenant"), broker=os.environ.get("CELERY_BROKER_URL", "memory://"))
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"global_keyprefix": os.environ.get("TENANT_KEY_PREFIX", "")},
+    task_default_queue=os.environ.get("TENANT_QUEUE", "celery"),
+)
+
+
+@app.task(base=MonitoredTask, name="tenant.work")
+def work(customer_id: str = "acme") -> str:
+    """Return."""
+    return customer_id
