@@ -69,7 +69,7 @@ class Site:
         app = Celery("upstream", broker=url)
         prefix = f"{series}.{writers}"
         settings = Settings(
-            metrics_key_prefix=prefix, max_customers=series, min_workers=0, timeout_seconds=0.2, cache_seconds=3600
+            metrics_key_prefix=prefix, max_customers=series, min_workers=0, timeout_seconds=3, cache_seconds=3600
         )
         store = RedisStore.from_url(url, app, settings)
         stack.callback(store.close)

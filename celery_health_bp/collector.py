@@ -73,7 +73,9 @@ class CeleryCollector(Collector):
 
         began = time.monotonic()
         counts = self._job_counts()
-        success.add_metric(["store"], int(counts is not None and not report.observation.strays))
+        # Totals that workers send elsewhere, or cannot send, are missing in those that were read.
+        arriving = not report.observation.strays and not any(worker.failing for worker in report.observation.workers)
+        success.add_metric(["store"], int(counts is not None and arriving))
         seconds.add_metric(["store"], time.monotonic() - began)
         if counts is not None:
             yield from job_families(counts, self._health.settings.namespace, self._bounds())
@@ -131,6 +133,10 @@ def _fleet_families(report: HealthReport, asked: bool) -> Iterator[Metric]:
 #: Name -> help, and the value of a worker; ``None``: its reply did not say.
 WORKER_GAUGES: dict[str, tuple[str, Callable[[Worker], float | None]]] = {
     "celery_worker_up": ("1 while the worker answers.", lambda _: 1),
+    "celery_worker_store_up": (
+        "1 if the store accepted the job counts that the worker sent last.",
+        lambda worker: None if worker.sending is None else not worker.failing,
+    ),
     "celery_worker_tasks_active": ("Attempts running.", lambda worker: _count(worker.running)),
     "celery_worker_tasks_reserved": (
         "Messages prefetched and waiting in the worker.",

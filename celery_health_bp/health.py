@@ -25,6 +25,7 @@ from .agreement import Agreement
 from .arguments import factory_of, made_by, require
 from .broker import IO_TIMEOUT_SECONDS
 from .counts import Counts
+from .delivery import delivery_notes
 from .errors import CheckError, ConfigurationError, DeadlineExceeded
 from .first_use import FirstUse, share_no_locks
 from .fleet import Answers, Fleet
@@ -233,7 +234,7 @@ class _Process:
     def job_counts(self) -> list[tuple[str | None, Counts]]:
         if self._store is not None:
             recorder_of(self._app).flush()  # what this process ran eagerly belongs to the totals
-            return [(None, self._store.totals())]
+            return [(None, self._store.totals(self._settings.timeout_seconds))]
         try:
             return self._counts.result(self._settings.timeout_seconds * (1 + GRACE))[0]
         except TimeoutError:
@@ -354,6 +355,7 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
         not_known=(
             *(f"{name}: not answering since {seconds} s" for name, seconds in silent.items()),
             *(f"{name}: several nodes answer under this name, one of them is shown" for name in answers.doubled),
+            *delivery_notes(workers, time.time()),
             *notes,
         ),
     )

@@ -1,28 +1,24 @@
 """One process's counting for one Celery app: the ledger, and the thread that empties it.
 
 The thread is a daemon that starts with the first count. While the store is
-away the ledger goes on counting, and one batch waits to be sent again; no task
-ever waits for the store.
+away the ledger goes on counting, and what was to be sent waits; no task ever
+waits for the store.
 """
 
 from __future__ import annotations
 
 import atexit
-import itertools
 import logging
 import os
-import socket
 from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import Any
-from uuid import uuid4
 
 from celery import signals
 
-from .counts import Counts
 from .customers import CustomerFinder
-from .errors import StoreUnavailable
 from .ledger import Ledger
+from .sender import Sender
 from .settings import Settings
 from .stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
 
@@ -32,9 +28,6 @@ logger: logging.Logger = logging.getLogger(__name__)
 BACKOFF_FACTOR, BACKOFF_LIMIT_SECONDS = 2, 15.0
 #: Customers per task that may wait in memory while the store is away, as a multiple of max_customers.
 WAITING_CUSTOMERS_FACTOR = 10
-
-#: The id of the store is read again after so many flushes.
-IDENTIFY_FLUSHES = 10
 
 
 class Recorder:
@@ -57,37 +50,31 @@ class Recorder:
         self.pid: int = os.getpid()
         self.ledger: Ledger = Ledger(settings.duration_buckets_seconds, settings.max_customers * factor)
         self._store = store
-        self._writer = f"{socket.gethostname()}:{self.pid}:{uuid4().hex}"
-        self._sequence = 0
-        self._batch: Counts | None = None
-        self._flush_lock = Lock()
+        self._sender = None if store is None else Sender(self.ledger, store)
         self._start_lock = Lock()
         self._thread: Thread | None = None
         self._stopping = Event()
         self._finders: dict[str, CustomerFinder] = {}
         self._warned_of_step = False
         self._failed_once = False
-        self._store_away = False
-        self._store_id: str | None = None
 
-    def store_facts(self) -> dict[str, str | None]:
-        """Where the counts go, for the worker's reply to ``stats`` (see ``report.StoreFacts``)."""
-        if self._store is None:
+    def store_facts(self) -> dict[str, Any]:
+        """Where the counts go, and whether they arrive, for the worker's reply to ``stats``."""
+        if self._sender is None:
             return {"kind": "control", "place": "", "keys": "", "id": None}
-        return {"kind": "redis", "place": self._store.place, "keys": self._store.keys, "id": self._store_id}
+        return self._sender.facts()
 
     def announce(self) -> None:
         """The worker's step has started: say where the counts go, and whether they can."""
         self.in_worker = True
-        if self._store is None:
+        if self._sender is None:
             logger.info("job totals stay in this worker (control store): each scrape asks for them")
             return
         logger.info("job totals go to %s every %g s", self._store, self.settings.flush_interval_seconds)
         # The first use of a store imports modules. Done now: a process forked while our thread holds
-        # an import lock would wait for it without end. Sequence 0 adds nothing.
+        # an import lock would wait for it without end.
         try:
-            if self._send(self._store, 0, Counts()):
-                self._identify(self._store)
+            self._sender.try_out()
         except Exception:
             self.failed_inside()
 
@@ -114,42 +101,12 @@ class Recorder:
     # -- carrying --
 
     def flush(self) -> bool:
-        """Send what was counted; ``False`` if the store did not take it (it will be sent again)."""
-        if self._store is None:
-            return True
-        with self._flush_lock:
-            if self._batch is None:
-                self._batch = self.ledger.take() or None
-                self._sequence += self._batch is not None
-            if self._batch is None:
-                return True
-            if not self._send(self._store, self._sequence, self._batch):
-                return False
-            self._batch = None
-        return True
-
-    def _send(self, store: Store, sequence: int, counts: Counts) -> bool:
-        try:
-            store.add(self._writer, sequence, counts)
-        except StoreUnavailable as exc:
-            if not self._store_away:
-                until = "until they are accepted; this does not pass by itself" if exc.refused else "when it is back"
-                logger.warning("%s; counting goes on in memory, and the counts are sent again %s", exc, until)
-            self._store_away = True
-            return False
-        if self._store_away:
-            logger.warning("job totals: the store is back, what had waited is sent")
-        self._store_away = False
-        return True
-
-    def _identify(self, store: Store) -> None:
-        """Read the id of the store, or give it one; the web process compares it with its own."""
-        with suppress(StoreUnavailable):  # without it nothing is compared
-            self._store_id = store.identity(create=True)
+        """Send what was counted; ``False`` if the store did not accept it (it will be sent again)."""
+        return self._sender is None or self._sender.flush()
 
     def start(self) -> None:
         """Begin sending every ``flush_interval_seconds``; without a store there is nothing to send."""
-        if self._thread is not None or self._store is None:
+        if self._thread is not None or self._sender is None:
             return
         with self._start_lock:
             if self._thread is None:
@@ -158,7 +115,7 @@ class Recorder:
                 atexit.unregister(self.stop)
                 atexit.register(self.stop)
                 # A pool process ends without atexit; after a run in it that had no Request it has counts.
-                signals.worker_process_shutdown.connect(self.stop, weak=False, dispatch_uid=self._writer)
+                signals.worker_process_shutdown.connect(self.stop, weak=False, dispatch_uid=self._sender.writer)
                 with suppress(RuntimeError):  # Python 3.12 ends and starts no thread any more: atexit sends the rest
                     thread.start()
                     self._thread = thread
@@ -179,13 +136,9 @@ class Recorder:
 
     def _run(self, stopping: Event) -> None:
         pause = interval = self.settings.flush_interval_seconds
-        for flushes in itertools.count(1):
-            if stopping.wait(pause):
-                return
+        while not stopping.wait(pause):
             try:
                 taken = self.flush()
-                if taken and self._store is not None and flushes % IDENTIFY_FLUSHES == 0:
-                    self._identify(self._store)  # an emptied store has lost its id
             except Exception:
                 self.failed_inside()
                 taken = False

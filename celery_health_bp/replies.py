@@ -7,14 +7,20 @@ expected becomes ``None``, never an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .ledger import STATS_KEY
-from .report import RunningTask, ScheduledTask, StoreFacts, Worker
+from .report import RunningTask, ScheduledTask, Sending, StoreFacts, Worker
 
 #: Characters of a text in a reply that are kept.
 MAX_TEXT = 256
+#: Notes of a worker on its store that are kept.
+MAX_NOTES = 3
+#: Seconds since the epoch: the year 5138.
+MAX_TIME = 1e11
+CLASS_NAME = re.compile(r"\w{1,64}", re.ASCII)
 
 
 def facts_of(node: str, command: str, reply: Any) -> dict[str, Any]:
@@ -50,6 +56,7 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
         "monitored": STATS_KEY in stats,
         "inspected": bool(inspection),
         "store": _store(ours.get("store")),
+        "sending": _sending(_mapping(ours.get("store"))),
     }
     for command, (attribute, read) in _READERS.items():
         if command in inspection:
@@ -67,6 +74,19 @@ def _store(store: Any) -> StoreFacts | None:
         known = identity[:MAX_TEXT] if isinstance(identity, str) else None
         return StoreFacts(kind[:MAX_TEXT], place[:MAX_TEXT], keys[:MAX_TEXT], known)
     return None
+
+
+def _sending(store: Mapping[str, Any]) -> Sending | None:
+    if store.get("kind") != "redis":
+        return None
+    since: Any = store.get("failing_since")
+    error, unsent = store.get("error"), store.get("unsent")
+    return Sending(
+        failing_since=since if type(since) in (int, float) and 0 < since < MAX_TIME else None,
+        error=error if isinstance(error, str) and CLASS_NAME.fullmatch(error) else "",
+        unsent=unsent if type(unsent) is int else 0,
+        notes=tuple([note[:MAX_TEXT] for note in _list(store.get("notes")) if isinstance(note, str)][:MAX_NOTES]),
+    )
 
 
 def _running(worker: str, reply: Any) -> tuple[RunningTask, ...] | None:

@@ -73,6 +73,23 @@ class StoreFacts:
 
 
 @dataclass(frozen=True)
+class Sending:
+    """How the job totals of a process get to its store.
+
+    Attributes:
+        failing_since: seconds since the epoch; ``None``: the store accepted what was sent last.
+        error: class of the error, such as ``NoPermissionError``.
+        unsent: events that wait.
+        notes: sentences on what endangers the totals.
+    """
+
+    failing_since: float | None = None
+    error: str = ""
+    unsent: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Worker:
     """One node that answered; ``None`` is what its answer did not say.
 
@@ -83,6 +100,7 @@ class Worker:
         monitored: it runs this package, and can be asked for its job counts.
         inspected: its reply to ``stats`` said everything.
         store: where its job totals go.
+        sending: whether they arrive there; ``None`` without a store outside of the worker.
     """
 
     name: str
@@ -97,6 +115,12 @@ class Worker:
     monitored: bool = False
     inspected: bool = False
     store: StoreFacts | None = None
+    sending: Sending | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Its job totals do not get to their store."""
+        return self.sending is not None and self.sending.failing_since is not None
 
     @property
     def active(self) -> bool:

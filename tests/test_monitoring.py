@@ -31,6 +31,7 @@ ALERTS = {
     "CeleryQueueWithoutConsumer",
     "CeleryWorkerLost",
     "CeleryNothingCompletes",
+    "CeleryStoreFailing",
     "CeleryHealthScrapeFailing",
 }
 
@@ -80,7 +81,7 @@ def test_promtool_accepts_the_rules_of_every_namespace(tmp_path: Path) -> None:
         assets("alerts", *extra, "--output", str(tmp_path / "alerts.yml"))
         done = promtool(tmp_path, "check", "rules", "alerts.yml")
         assert done.returncode == 0, done.stderr
-        assert "31 rules found" in done.stdout
+        assert "32 rules found" in done.stdout
 
 
 def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:

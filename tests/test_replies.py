@@ -11,7 +11,8 @@ from flask import Flask
 from kombu import Producer
 from kombu.pidbox import Node
 
-from celery_health_bp.replies import MAX_TEXT, facts_of
+from celery_health_bp.replies import MAX_NOTES, MAX_TEXT, facts_of
+from celery_health_bp.report import Sending
 
 from .exposition import Exposition
 from .nodes import REPLIES, ScriptedNode
@@ -68,6 +69,28 @@ def test_a_text_in_a_reply_is_bounded() -> None:
     store = {"kind": "redis", "place": "redis://h:1/0", "keys": "x" * 1_000_000}
     facts = facts_of("a@t", "stats", {"celery_health": {"store": store}})
     assert len(facts["store"].keys) == MAX_TEXT
+
+
+ODD_SENDING: dict[str, Any] = {
+    "failing_since": ["yesterday", True, float("nan"), float("inf"), -1, 10**400, None],
+    "error": [7, "two words", "x" * 65, None],
+    "unsent": ["many", 1.5, True, None],
+    "notes": ["text", [7], {}, None],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ODD_SENDING.items() for value in values])
+def test_what_a_reply_says_wrongly_of_its_sending_is_left_out(key: str, value: Any) -> None:
+    """A nonsense in one place is as if it had not been said."""
+    store = {"kind": "redis", "place": "redis://h:1/0", "keys": "{x}", key: value}
+    assert facts_of("a@t", "stats", {"celery_health": {"store": store}})["sending"] == Sending()
+
+
+def test_notes_of_a_reply_are_bounded() -> None:
+    """A worker can have a few sentences in our answers, not many."""
+    store = {"kind": "redis", "place": "redis://h:1/0", "keys": "{x}", "notes": ["x" * 1000] * 1000}
+    notes = facts_of("a@t", "stats", {"celery_health": {"store": store}})["sending"].notes
+    assert (len(notes), len(notes[0])) == (MAX_NOTES, MAX_TEXT)
 
 
 def test_a_reply_to_what_nobody_asked_is_left_out(

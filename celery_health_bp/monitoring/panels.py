@@ -150,7 +150,15 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Wait p95", "95 of 100 attempts wait no longer.", "s", _quantile("queue_wait", "p95")),
     ],
     "Workers": [
-        Panel("Up", "1 while the worker answers.", "short", {"{{hostname}}": _joined("celery_worker_up", TARGET)}),
+        Panel(
+            "Up",
+            "1 while the worker answers, and while the store accepts its job counts (CeleryStoreFailing).",
+            "short",
+            {
+                "{{hostname}}": _joined("celery_worker_up", TARGET),
+                "{{hostname}} to its store": _joined("celery_worker_store_up", TARGET),
+            },
+        ),
         Panel(
             "Busy",
             "Running attempts by size of the pool: more workers help when it stays at 100 %.",

@@ -7,10 +7,10 @@ from typing import Any
 from ..settings import Settings
 from .address import redis_urls
 from .connect import SOCKET_TIMEOUT_SECONDS
-from .protocol import Store
+from .protocol import MAX_BATCH, Added, Store
 from .redis import RedisStore
 
-__all__ = ["SOCKET_TIMEOUT_SECONDS", "RedisStore", "Store", "open_store"]
+__all__ = ["MAX_BATCH", "SOCKET_TIMEOUT_SECONDS", "Added", "RedisStore", "Store", "open_store"]
 
 
 def open_store(app: Any, settings: Settings) -> Store | None:

@@ -7,7 +7,8 @@ after a week).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,10 @@ from ..errors import StoreUnavailable
 from ..settings import Settings
 from . import script
 from .connect import Server, connect
+from .protocol import Added
+
+#: Fields of the totals that a scrape reads in one call; of more in several, and of more than this none.
+FIELDS_AT_ONCE, MAX_FIELDS = 10_000, 200_000
 
 
 class RedisStore:
@@ -34,6 +39,7 @@ class RedisStore:
         self._client = server.client
         self._max_customers = max_customers
         self._tag = global_prefix + "{" + key_prefix + "}"
+        self._info_refused = False
 
     @classmethod
     def from_url(cls, url: str, app: Any, settings: Settings) -> RedisStore:
@@ -55,7 +61,7 @@ class RedisStore:
         """See ``Store.keys``."""
         return self._tag
 
-    def add(self, writer: str, sequence: int, counts: Counts) -> None:
+    def add(self, writer: str, sequence: int, counts: Counts) -> Added:
         """See ``Store.add``."""
         keys = [f"{self._tag}:totals", f"{self._tag}:customers", f"{self._tag}:writer:{writer}"]
         with self._errors_translated():
@@ -67,11 +73,27 @@ class RedisStore:
                 cause="UnexpectedContent",
                 refused=True,
             )
+        return Added(totals_gone=bool(result & script.TOTALS_GONE), writer_gone=bool(result & script.WRITER_GONE))
 
-    def totals(self) -> Counts:
+    def totals(self, timeout_seconds: float = 2.0) -> Counts:
         """See ``Store.totals``."""
+        key, deadline = f"{self._tag}:totals", time.monotonic() + timeout_seconds
         with self._errors_translated():
-            return Counts.from_fields(self._client.hgetall(f"{self._tag}:totals").items())
+            size = self._client.hlen(key)
+            if size > MAX_FIELDS:
+                raise StoreUnavailable(
+                    f"job totals: {key} of {self} has {size:,} fields, and a scrape reads at most {MAX_FIELDS:,}: "
+                    "lower max_customers, then delete the key to begin at 0"
+                )
+            if size <= FIELDS_AT_ONCE:
+                return Counts.from_fields(self._client.hgetall(key).items())
+            try:  # in portions: Redis serves others in between; a field may come twice
+                fields = dict(_until(deadline, self._client.hscan_iter(key, count=FIELDS_AT_ONCE)))
+                return Counts.from_fields(_until(deadline, fields.items()))
+            except TimeoutError:
+                raise StoreUnavailable(
+                    f"job totals: the {size:,} fields of {self} could not be read within {timeout_seconds:g} s"
+                ) from None
 
     def identity(self, *, create: bool = False) -> str | None:
         """See ``Store.identity``."""
@@ -82,6 +104,21 @@ class RedisStore:
                 self._client.set(key, uuid4().hex, nx=True)  # another process may have been faster
                 found = self._client.get(key)
         return None if found is None else found.decode(errors="replace")
+
+    def dangers(self) -> tuple[str, ...]:
+        """See ``Store.dangers``."""
+        if self._info_refused:
+            return ()
+        try:
+            with self._errors_translated():
+                memory = self._client.info("memory")
+        except StoreUnavailable as exc:
+            self._info_refused = exc.refused  # Redis keeps a log of what users may not do
+            return ()
+        policy = str(memory.get("maxmemory_policy"))
+        if not memory.get("maxmemory") or not policy.startswith("allkeys"):
+            return ()
+        return (f"{self} may be evicted (maxmemory_policy {policy}): totals would go backwards; use noeviction",)
 
     def close(self) -> None:
         """See ``Store.close``."""
@@ -111,6 +148,14 @@ class RedisStore:
             refused = isinstance(exc, AuthenticationError | NoPermissionError) or type(exc) is ResponseError
             cause, words = _root_name(exc), "refuses the call" if refused else "cannot be used"
             raise StoreUnavailable(f"job totals: {self} {words} ({cause})", cause, refused) from exc
+
+
+def _until(deadline: float, fields: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """The fields, as long as the time (monotonic) has not come; else a ``TimeoutError``."""
+    for number, field in enumerate(fields):
+        if number % 1000 == 0 and time.monotonic() > deadline:
+            raise TimeoutError
+        yield field
 
 
 def _root_name(exc: BaseException) -> str:

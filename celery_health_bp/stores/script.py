@@ -10,8 +10,9 @@ from ..counts import INTERNAL_ERRORS, SUM, Counts
 
 #: A batch whose reply was lost can be sent again for this long without being added twice.
 WRITER_TTL_SECONDS = 7 * 24 * 3600
-#: Numbers in a batch: Redis serves nobody else while it adds them, for some 3 to 10 ms.
-MAX_BATCH = 1000
+
+#: Bits of what the script returns.
+TOTALS_GONE, WRITER_GONE = 2, 4
 
 SOURCE = files(__package__).joinpath("add.lua").read_text()
 DIGEST = hashlib.sha1(SOURCE.encode()).hexdigest()  # noqa: S324  (Redis names scripts by it)

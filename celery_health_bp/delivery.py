@@ -1,0 +1,46 @@
+"""What workers say of their way to the store, in sentences: what does not arrive, and what endangers the totals."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .report import Sending, StoreFacts, Worker, some
+
+
+class _Failure(NamedTuple):
+    place: str
+    error: str
+
+
+def delivery_notes(workers: Iterable[Worker], now: float) -> tuple[str, ...]:
+    """One sentence for each store and error, and one for each note; each names the workers.
+
+    Arguments:
+        now: seconds since the epoch.
+    """
+    failing: dict[_Failure, list[tuple[str, Sending]]] = defaultdict(list)
+    noted: dict[str, list[str]] = defaultdict(list)
+    for worker in workers:
+        sending = worker.sending
+        if sending is None:
+            continue
+        if sending.failing_since is not None:
+            place = (worker.store or StoreFacts("redis")).place
+            failing[_Failure(place, sending.error)].append((worker.name, sending))
+        for note in sending.notes:
+            noted[note].append(worker.name)
+    return (
+        *(_sentence(failure, found, now) for failure, found in failing.items()),
+        *(f"Job totals, says {some(names)}: {note}" for note, names in noted.items()),
+    )
+
+
+def _sentence(failure: _Failure, found: list[tuple[str, Sending]], now: float) -> str:
+    since = min(sending.failing_since or now for _, sending in found)
+    waiting = sum(sending.unsent for _, sending in found)
+    names = some([name for name, _ in found])
+    error = f" ({failure.error})" if failure.error else ""
+    place = f"{failure.place or 'their store'} for {max(0.0, now - since):.0f} s{error}"
+    return f"Job totals of {names} cannot be sent to {place}: {waiting} events wait in memory and are sent again"
