@@ -89,6 +89,8 @@ class RedisStore:
                 return Counts.from_fields(self._client.hgetall(key).items())
             try:  # in portions: Redis serves others in between; a field may come twice
                 fields = dict(_until(deadline, self._client.hscan_iter(key, count=FIELDS_AT_ONCE)))
+                if len(fields) < size:  # deleted meanwhile, or the next portions came from another server
+                    raise StoreUnavailable(f"job totals: {key} of {self} changed while it was read")
                 return Counts.from_fields(_until(deadline, fields.items()))
             except TimeoutError:
                 raise StoreUnavailable(
