@@ -121,6 +121,9 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "access_token": lambda value: (
         None if value is None else _text(r"[\x21-\x7e]+", "visible ASCII characters, not empty")(value)
     ),
+    "celery_app_argument": _or_none(
+        _text(r"[^\s\x00-\x1f\x7f-][^\x00-\x1f\x7f]*", "what stands after celery -A, such as proj.celery:app")
+    ),
 }
 
 #: Their values may be secrets: an error names the key alone.

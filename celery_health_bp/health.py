@@ -34,7 +34,7 @@ from .place import broker_place
 from .queues import NOT_KNOWN, declared_queues
 from .recorder import recorder_of
 from .replies import worker_of
-from .report import UNHEALTHY, HealthReport, Observation, Queue, judge
+from .report import UNHEALTHY, HealthReport, Observation, Queue, app_argument, judge
 from .settings import Settings
 from .stores import Store, open_store
 from .versions import warn_if_untested
@@ -113,9 +113,8 @@ class CeleryHealth:
         """
         observation, report = self.observe(), self._report
         if report is None or report.observation is not observation:
-            name = self._app.main if self._app is not None else None
-            report = judge(observation, self._settings or self._until_known, name or "proj")
-            self._report = report
+            settings, name = self._settings or self._until_known, self._app.main if self._app is not None else None
+            self._report = report = judge(observation, settings, app_argument(name, settings))
         return report
 
     def observe(self) -> Observation:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .errors import CheckError
 from .settings import Settings
@@ -21,8 +23,14 @@ ADVICE = {
     "else the worker was stopped, is frozen, or lost the broker: look at its log",
     "long": "Queue {queue} holds {length} messages (threshold {threshold}, consumers: {consumers}): "
     "add workers, or look at stats/ for slow tasks",
-    "unconsumed": "Queue {queue} holds {length} messages and no worker consumes it: celery -A {app} worker -Q {queue}",
+    "unconsumed": "Queue {queue} holds {length} messages and no worker consumes it: celery -A {app} worker -Q {quoted}",
 }
+
+#: Stands after ``celery -A`` where nobody knows what belongs there, and how to say it.
+UNKNOWN_APP = "APP"
+UNKNOWN_APP_HINT = "(APP: the setting celery_app_argument can say)"
+#: Names of apps that Celery or Python made up.
+NO_NAMES = (None, "", "default", "__main__")
 
 
 #: How many names a sentence has.
@@ -186,17 +194,28 @@ class HealthReport:
         return self.error is None
 
 
-def judge(observation: Observation, settings: Settings, app_name: str) -> HealthReport:
+def app_argument(main: str | None, settings: Settings) -> str:
+    """What stands after ``celery -A``, as a shell takes it: the setting, or the name of the app."""
+    known = settings.celery_app_argument or (None if main in NO_NAMES else main)
+    return UNKNOWN_APP if known is None else shlex.quote(known)
+
+
+def _advice(key: str, app: str, **facts: Any) -> str:
+    text = ADVICE[key].format(app=app, **facts)
+    return f"{text} {UNKNOWN_APP_HINT}" if app == UNKNOWN_APP and "{app}" in ADVICE[key] else text
+
+
+def judge(observation: Observation, settings: Settings, app: str) -> HealthReport:
     """The verdict on an observation.
 
     Arguments:
-        app_name: what stands after ``celery -A`` in a recommendation.
+        app: what stands after ``celery -A`` in a recommendation, see ``app_argument``.
     """
     active = tuple(sorted(worker.name for worker in observation.workers if worker.active))
-    error, advice = _worker_problem(observation, active, settings, app_name)
+    error, advice = _worker_problem(observation, active, settings, app)
     if observation.silent:
         advice = (*advice, ADVICE["silent"].format(nodes=", ".join(observation.silent)))
-    queue_advice = _queue_problems(observation, settings, app_name, nobody=bool(error) and not active)
+    queue_advice = _queue_problems(observation, settings, app, nobody=bool(error) and not active)
     status = UNHEALTHY if error else DEGRADED if queue_advice else HEALTHY
     return HealthReport(
         status=status,
@@ -209,9 +228,9 @@ def judge(observation: Observation, settings: Settings, app_name: str) -> Health
 
 
 def _worker_problem(
-    observation: Observation, active: tuple[str, ...], settings: Settings, app_name: str
+    observation: Observation, active: tuple[str, ...], settings: Settings, app: str
 ) -> tuple[str | None, tuple[str, ...]]:
-    start = ADVICE["start"].format(app=app_name)
+    start = _advice("start", app)
     if observation.problem is not None:
         return str(observation.problem), (observation.problem.recommendation,)
     if len(active) >= settings.min_workers:
@@ -220,24 +239,24 @@ def _worker_problem(
         return f"Only {len(active)} of at least {settings.min_workers} workers answer", (start,)
     if observation.workers:
         names = ", ".join(worker.name for worker in observation.workers)
-        return f"No worker consumes a queue; answering without one: {names}", (ADVICE["consume"].format(app=app_name),)
+        return f"No worker consumes a queue; answering without one: {names}", (_advice("consume", app),)
     return NO_WORKERS, (start,)
 
 
-def _queue_problems(observation: Observation, settings: Settings, app_name: str, *, nobody: bool) -> tuple[str, ...]:
+def _queue_problems(observation: Observation, settings: Settings, app: str, *, nobody: bool) -> tuple[str, ...]:
     """Advice on each queue; that there is no worker at all (``nobody``) is said once, elsewhere."""
     advice = []
     threshold = settings.queue_length_threshold
     for name, queue in sorted(observation.queues.items()):
         facts = {
-            "app": app_name,
             "queue": name,
+            "quoted": shlex.quote(name),
             "length": queue.length,
             "threshold": threshold,
             "consumers": "unknown" if queue.consumers is None else queue.consumers,
         }
         if queue.length > threshold:
-            advice.append(ADVICE["long"].format(**facts))
+            advice.append(_advice("long", app, **facts))
         if queue.length > 0 and queue.consumers == 0 and not nobody:
-            advice.append(ADVICE["unconsumed"].format(**facts))
+            advice.append(_advice("unconsumed", app, **facts))
     return tuple(advice)

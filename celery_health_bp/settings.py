@@ -104,6 +104,8 @@ class Settings:
             every further one counts as ``other``.
         duration_buckets_seconds: upper bounds of the histograms.
         access_token: bearer token that guards everything but the bare status.
+        celery_app_argument: what stands after ``celery -A`` in recommendations;
+            ``None``: the app's name, and that of the command's own ``-A``.
 
     Raises:
         ConfigurationError: values are wrong; names each key and what is allowed.
@@ -123,6 +125,7 @@ class Settings:
     max_customers: int = _setting("max_customers", 1000)
     duration_buckets_seconds: tuple[float, ...] = _setting("duration_buckets_seconds", DURATION_BUCKETS_SECONDS)
     access_token: str | None = _setting("access_token", None)
+    celery_app_argument: str | None = _setting("celery_app_argument", None)
 
     def __post_init__(self) -> None:
         _warn_of_unknown_variables()

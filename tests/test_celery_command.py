@@ -137,3 +137,29 @@ def test_verbose_fits_80_columns(redis: RedisServer, start_worker: Callable[...,
 def test_json_can_be_piped(redis: RedisServer) -> None:
     """Standard output is the report only."""
     assert json.loads(run(redis.url, "--format", "json", "--timeout", "1").stdout)["status"] == "unhealthy"
+
+
+@pytest.mark.parametrize(
+    ("start", "environ", "argument"),
+    [
+        (["-A", "tests.jobs:app"], {}, "tests.jobs:app"),
+        (["--app=tests.jobs"], {"CELERY_APP": "tests.foreign"}, "tests.jobs"),
+        ([], {"CELERY_APP": "tests.jobs:app"}, "tests.jobs:app"),
+        (["-A", "tests.jobs"], {"CELERY_HEALTH_CELERY_APP_ARGUMENT": "proj"}, "proj"),
+        ([], {}, "APP"),
+    ],
+)
+def test_what_it_was_started_with_stands_in_its_advice(
+    redis: RedisServer, start: list[str], environ: dict[str, str], argument: str
+) -> None:
+    """The command to start a worker has the ``-A`` of this command, unless the setting says otherwise."""
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", *start, "health", "--timeout", "1"],
+        env=celery_environ(redis.url, environ),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert f"Recommendation: Start Celery workers: celery -A {argument} worker --loglevel=info" in done.stdout

@@ -8,7 +8,7 @@ import pytest
 
 from celery_health_bp import Settings
 from celery_health_bp.errors import BrokerUnreachable
-from celery_health_bp.report import HealthReport, Observation, Queue, Worker, judge
+from celery_health_bp.report import HealthReport, Observation, Queue, Worker, app_argument, judge
 
 START = "Start Celery workers: celery -A upstream worker --loglevel=info"
 
@@ -85,3 +85,28 @@ def test_a_broker_problem_wins_over_everything() -> None:
     assert (report.status, report.error) == ("unhealthy", "Broker redis://h:1 refused the connection")
     assert report.recommendations == ("Start the broker",)
     assert report.queues == {"celery": -1}
+
+
+@pytest.mark.parametrize(
+    ("main", "setting", "command"),
+    [
+        ("upstream", None, "celery -A upstream worker --loglevel=info"),
+        ("upstream", "proj.celery:app", "celery -A proj.celery:app worker --loglevel=info"),
+        ("my shop; rm", None, "celery -A 'my shop; rm' worker --loglevel=info"),
+        *(
+            (main, None, "celery -A APP worker --loglevel=info (APP: the setting celery_app_argument can say)")
+            for main in (None, "", "default", "__main__")
+        ),
+    ],
+)
+def test_commands_in_recommendations_can_be_pasted(main: str | None, setting: str | None, command: str) -> None:
+    """After ``-A`` stands the setting, else the name of the app; where neither is known, how to say it."""
+    argument = app_argument(main, Settings(celery_app_argument=setting))
+    (advice,) = judge(Observation(0, 0), Settings(), argument).recommendations
+    assert advice == f"Start Celery workers: {command}"
+
+
+def test_a_queue_in_a_command_is_quoted() -> None:
+    """The name of a queue cannot end the command that it stands in."""
+    (advice,) = verdict(queues={"a b": Queue(3, 0)}).recommendations
+    assert advice == "Queue a b holds 3 messages and no worker consumes it: celery -A upstream worker -Q 'a b'"

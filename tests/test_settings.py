@@ -103,6 +103,7 @@ def test_environment_variables_are_read(monkeypatch: pytest.MonkeyPatch, text: s
         ("customer_argument", "not a name", "the name of a task argument"),
         ("customer_resolver", "no.such.module:function", "the dotted path"),
         ("access_token", "", "visible ASCII"),
+        ("celery_app_argument", "-A proj", "what stands after celery -A"),
         ("access_token", "two words", "visible ASCII"),
         ("timeout_seconds", 1e10, "a number above 0 and at most 86400"),
         ("timeout_seconds", 10**400, "a number above 0 and at most 86400"),

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import re
+import sys
+
 import click
 
 from ..health import CeleryHealth
+from ..settings import Settings
 from .command import health_command
 
 
 def _health_of_app() -> CeleryHealth:
     """Health of the app that ``-A`` names, with the settings that the app carries."""
     app = click.get_current_context().obj.app
-    return CeleryHealth(lambda: app)
+    settings = Settings.from_celery(app)
+    started_with = _app_of_command(sys.argv[1:]) or os.environ.get("CELERY_APP") or os.environ.get("APP")
+    if settings.celery_app_argument is None and started_with:
+        settings = dataclasses.replace(settings, celery_app_argument=started_with)
+    return CeleryHealth(app, settings)
+
+
+def _app_of_command(arguments: list[str]) -> str | None:
+    """The value of ``-A``; Celery keeps the app that it names, not the name."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        found = re.fullmatch(r"-A=?(.*)|--app(?:=(.*))?", argument)
+        if found:
+            return found[1] or found[2] or following
+    return None
 
 
 health: click.Command = health_command(_health_of_app, "health")
