@@ -24,7 +24,8 @@ MONITORED: Replies = {
     "stats": {
         **REPLIES["stats"],
         STATS_KEY: {
-            "store": {"kind": "redis", "place": "redis://localhost:6379/0", "keys": "{celery_health}"},
+            "store": {"kind": "redis", "place": "redis://localhost:6379/0", "keys": "{celery_health}", "id": "1"},
+            "tasks": {"registered": 10, "counted": 10, "not_counted": []},
             "inspection": {"active_queues": [{"name": "celery"}], "active": [], "scheduled": [], "reserved": 0},
         },
     }

@@ -146,6 +146,14 @@ WORKER_GAUGES: dict[str, tuple[str, Callable[[Worker], float | None]]] = {
         "Messages waiting in the worker for their ETA.",
         lambda worker: _count(worker.scheduled),
     ),
+    "celery_worker_tasks_registered": (
+        "Tasks registered in the worker, without Celery's own.",
+        lambda worker: worker.tasks.registered if worker.tasks else None,
+    ),
+    "celery_worker_tasks_counted": (
+        "Registered tasks whose attempts are counted.",
+        lambda worker: worker.tasks_counted,
+    ),
     "celery_worker_pool_size": ("Processes, threads or greenlets of the pool.", lambda worker: worker.concurrency),
 }
 

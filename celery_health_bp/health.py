@@ -30,6 +30,7 @@ from .errors import CheckError, ConfigurationError, DeadlineExceeded
 from .first_use import FirstUse, share_no_locks
 from .fleet import Answers, Fleet
 from .flight import SingleFlight
+from .notes import nothing_counted, partly_counted
 from .place import broker_place
 from .queues import NOT_KNOWN, declared_queues
 from .recorder import recorder_of
@@ -196,6 +197,7 @@ class _Process:
         self._checks = SingleFlight(self._check)
         self._counts = SingleFlight(self._ask_counts)
         self._agreement: Agreement | None = None
+        self._told_of_nothing_counted = False
         self._last: tuple[float, Observation] | None = None
         self._pid = os.getpid()
         self._store_found = _open_store(app, settings)
@@ -255,20 +257,25 @@ class _Process:
         except CheckError as problem:
             observation = self._failed(began, problem)
         else:
-            observation = self._compared(observation_of(answers, time.monotonic() - began, self._notes()), began)
+            observation = self._annotated(observation_of(answers, time.monotonic() - began, self._notes()), began)
         # Bad news is not kept: the first check after a fault must see that it is over.
         self._last = (time.monotonic(), observation) if self._is_sound(observation) else None
         return observation
 
-    def _compared(self, observation: Observation, began: float) -> Observation:
-        """The observation, with the workers whose job totals go elsewhere."""
+    def _annotated(self, observation: Observation, began: float) -> Observation:
+        """The observation, with what its workers do not count, and with those whose job totals go elsewhere."""
+        nothing = nothing_counted(observation.workers)
+        if nothing and not self._told_of_nothing_counted:
+            self._told_of_nothing_counted = True
+            logger.warning("%s", *nothing)
+        notes = (*observation.not_known, *nothing, *partly_counted(observation.workers))
         left = max(0.0, began + self._settings.timeout_seconds - time.monotonic())
         try:
             self._agreement = self._agreement or Agreement(self._store)
         except ConfigurationError:  # of the store: the scrape tells
-            return observation
+            return replace(observation, not_known=notes)
         strays, sentences = self._agreement.compare(observation.workers, min(ID_SECONDS, left / 2))
-        return replace(observation, strays=strays, not_known=(*observation.not_known, *sentences))
+        return replace(observation, strays=strays, not_known=(*notes, *sentences))
 
     def _is_sound(self, observation: Observation) -> bool:
         return judge(observation, self._settings, "").status != UNHEALTHY

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .ledger import STATS_KEY
-from .report import RunningTask, ScheduledTask, Sending, StoreFacts, Worker
+from .report import MAX_NAME, MAX_NAMES, RunningTask, ScheduledTask, Sending, StoreFacts, TaskFacts, Worker
 
 #: Characters of a text in a reply that are kept.
 MAX_TEXT = 256
@@ -21,6 +21,8 @@ MAX_NOTES = 3
 #: Seconds since the epoch: the year 5138.
 MAX_TIME = 1e11
 CLASS_NAME = re.compile(r"\w{1,64}", re.ASCII)
+#: No worker has more tasks.
+MAX_TASKS = 1_000_000
 
 
 def facts_of(node: str, command: str, reply: Any) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
         "inspected": bool(inspection),
         "store": _store(ours.get("store")),
         "sending": _sending(_mapping(ours.get("store"))),
+        "tasks": _tasks(ours.get("tasks")),
     }
     for command, (attribute, read) in _READERS.items():
         if command in inspection:
@@ -87,6 +90,17 @@ def _sending(store: Mapping[str, Any]) -> Sending | None:
         unsent=unsent if type(unsent) is int else 0,
         notes=tuple([note[:MAX_TEXT] for note in _list(store.get("notes")) if isinstance(note, str)][:MAX_NOTES]),
     )
+
+
+def _tasks(tasks: Any) -> TaskFacts | None:
+    """``None`` for workers of version 0.1, which do not say it, and for nonsense."""
+    if not isinstance(tasks, dict):
+        return None
+    registered, counted = tasks.get("registered"), tasks.get("counted")
+    if type(registered) is not int or type(counted) is not int or not 0 <= counted <= registered <= MAX_TASKS:
+        return None
+    names = [name for name in _list(tasks.get("not_counted"))[:MAX_NAMES] if isinstance(name, str)]
+    return TaskFacts(registered, counted, tuple([name[:MAX_NAME] for name in names]))
 
 
 def _running(worker: str, reply: Any) -> tuple[RunningTask, ...] | None:

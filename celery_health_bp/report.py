@@ -33,13 +33,17 @@ UNKNOWN_APP_HINT = "(APP: the setting celery_app_argument can say)"
 NO_NAMES = (None, "", "default", "__main__")
 
 
-#: How many names a sentence has.
-MAX_NAMES = 5
+#: How many names a sentence has, and characters of a task's name.
+MAX_NAMES, MAX_NAME = 5, 100
 
 
-def some(names: Sequence[str]) -> str:
-    """Return the first five names, and how many more there are."""
-    rest = len(names) - MAX_NAMES
+def some(names: Sequence[str], number: int | None = None) -> str:
+    """Return the first five names, and how many more there are.
+
+    Arguments:
+        number: how many there are, if ``names`` has not all of them.
+    """
+    rest = (len(names) if number is None else number) - len(names[:MAX_NAMES])
     return ", ".join(names[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
@@ -98,6 +102,15 @@ class Sending:
 
 
 @dataclass(frozen=True)
+class TaskFacts:
+    """How many tasks a worker has registered (Celery's own left out) and counts; ``not_counted`` has some names."""
+
+    registered: int
+    counted: int
+    not_counted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Worker:
     """One node that answered; ``None`` is what its answer did not say.
 
@@ -109,6 +122,7 @@ class Worker:
         inspected: its reply to ``stats`` said everything.
         store: where its job totals go.
         sending: whether they arrive there; ``None`` without a store outside of the worker.
+        tasks: how many of its tasks are counted.
     """
 
     name: str
@@ -120,10 +134,11 @@ class Worker:
     running: tuple[RunningTask, ...] | None = None
     scheduled: tuple[ScheduledTask, ...] | None = None
     reserved: int | None = None
-    monitored: bool = False
+    monitored: bool | None = None
     inspected: bool = False
     store: StoreFacts | None = None
     sending: Sending | None = None
+    tasks: TaskFacts | None = None
 
     @property
     def failing(self) -> bool:
@@ -134,6 +149,13 @@ class Worker:
     def active(self) -> bool:
         """It takes jobs: a node that answers and consumes no queue does not."""
         return self.queues is None or bool(self.queues)
+
+    @property
+    def tasks_counted(self) -> int | None:
+        """How many of its tasks are counted: none, if it runs without this package."""
+        if self.tasks is not None:
+            return self.tasks.counted
+        return 0 if self.monitored is False else None
 
 
 @dataclass(frozen=True)
@@ -153,7 +175,8 @@ class Observation:
         duration_seconds: how long the check took.
         problem: why the workers could not be asked, if they could not.
         silent: names of nodes that answered lately and did not now.
-        not_known: sentences on what could not be found out, and why.
+        not_known: sentences on what could not be found out, and why, and on what
+            is not counted, or is counted elsewhere.
         strays: names of workers whose job totals go to another store than this process reads.
     """
 

@@ -49,6 +49,9 @@ class _WorkerDetailsSchema(Schema):
     active = fields.Integer(**_described("Attempts running."))
     reserved = fields.Integer(**_described("Messages prefetched and waiting."))
     uptime_seconds = fields.Float(**_described("Seconds since the worker started."))
+    tasks_registered = fields.Integer(**_described("Tasks registered, without Celery's own."))
+    tasks_counted = fields.Integer(**_described("Registered tasks whose attempts are counted."))
+    tasks_not_counted = fields.List(fields.String(), **_described("Names of tasks that are not counted, at most five."))
 
 
 class _DetailsSchema(Schema):
@@ -57,7 +60,7 @@ class _DetailsSchema(Schema):
     workers = fields.List(fields.Nested(_WorkerDetailsSchema), **_described("One entry per worker that answered."))
     age_seconds = fields.Float(**_described("Seconds since the workers were asked."))
     duration_seconds = fields.Float(**_described("Seconds that asking them took."))
-    not_known = fields.List(fields.String(), **_described("What was not known, and why."))
+    not_known = fields.List(fields.String(), **_described("What was not known, and why; which jobs are not counted."))
 
 
 class _HealthSchema(_OmitNone):
@@ -195,6 +198,9 @@ def _details(observation: Observation) -> dict[str, Any]:
                 "active": None if worker.running is None else len(worker.running),
                 "reserved": worker.reserved,
                 "uptime_seconds": worker.uptime_seconds,
+                "tasks_registered": worker.tasks.registered if worker.tasks else None,
+                "tasks_counted": worker.tasks_counted,
+                "tasks_not_counted": worker.tasks.not_counted if worker.tasks else (),
             }
             for worker in observation.workers
         ],

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import atexit
-import logging
 from typing import Any
 
 from celery import bootsteps
 from celery.worker.control import inspect_command
 from celery.worker.state import active_requests
-from kombu.utils.imports import symbol_by_name
 
-from .eager import is_monitored
 from .fleet import COUNTS_COMMAND
 from .inspection import inspection
 from .ledger import STATS_KEY
 from .recorder import Recorder, recorder_of
+from .registry import Registry
 from .request import MonitoredRequest
-from .tasks import REQUEST
 from .versions import warn_if_untested
-
-logger: logging.Logger = logging.getLogger(__name__)
 
 
 class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
@@ -32,6 +27,7 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
         self._recorder: Recorder = recorder_of(worker.app)
+        self._registry: Registry = Registry(worker.app)
 
     def include(self, parent: Any) -> bool:
         """Join as the first step: it stops last, after the pool's jobs have ended."""
@@ -44,9 +40,7 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         warn_if_untested()
         self._recorder.announce()
         self._recorder.start()
-        for task in parent.app.tasks.values():
-            if is_monitored(task) and not issubclass(symbol_by_name(task.Request), MonitoredRequest):
-                logger.warning("task %s is not counted: its Request must derive from %s", task.name, REQUEST)
+        self._registry.log()
 
     def stop(self, parent: Any) -> None:
         """Send the last counts of a warm shutdown."""
@@ -59,7 +53,13 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
 
     def info(self, parent: Any) -> dict[str, Any]:
         """Our part of the worker's reply to ``stats``: that it can be asked for its counts, and what it does."""
-        return {STATS_KEY: {"store": self._recorder.store_facts(), "inspection": inspection(parent.consumer)}}
+        return {
+            STATS_KEY: {
+                "store": self._recorder.store_facts(),
+                "tasks": self._registry.facts(),
+                "inspection": inspection(parent.consumer),
+            }
+        }
 
 
 @inspect_command(name=COUNTS_COMMAND)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -122,6 +122,7 @@ def test_nothing_is_said_of_a_store_that_is_not_known(
         assert of_store(make_app(celery_app)) == []
 
 
+@pytest.mark.deadline
 def test_a_store_that_does_not_answer_holds_no_check(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], tmp_path: Any
 ) -> None:

@@ -53,8 +53,8 @@ def test_verbose_shows_workers_and_their_tasks(redis: RedisServer, start_worker:
     wait_until(lambda: running.id in run(redis.url, "--verbose").stdout, "the job runs")
     text = run(redis.url, "--verbose").stdout
     shown = [line.split() for line in text.splitlines()]
-    assert ["WORKER", "POOL", "SIZE", "ACTIVE", "RESERVED", "QUEUES"] in shown
-    assert ["worker1@testhost", POOL, "2", "1", "0", "celery"] in shown
+    assert ["WORKER", "POOL", "SIZE", "ACTIVE", "RESERVED", "COUNTED", "QUEUES"] in shown
+    assert ["worker1@testhost", POOL, "2", "1", "0", "16/17", "celery"] in shown
     assert later.id in text
     assert "sekrit" not in text
 

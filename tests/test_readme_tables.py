@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from celery_health_bp import CeleryHealth, Settings, create_blueprint
 from celery_health_bp.broker import REASONS
 from celery_health_bp.collector import job_families
 from celery_health_bp.counts import COUNTERS, HISTOGRAMS, Counts, Histogram, Series
-from celery_health_bp.report import NO_WORKERS, Observation, Queue, RunningTask, ScheduledTask, Worker, judge
+from celery_health_bp.notes import partly_counted
+from celery_health_bp.report import NO_WORKERS, Observation, Queue, RunningTask, ScheduledTask, TaskFacts, Worker, judge
 from celery_health_bp.schemas import error_body, health_body, stats_body, tasks_body
 
 from .readme import METRICS, README, blocks, table
@@ -113,7 +115,8 @@ def _bodies() -> list[dict[str, Any]]:
     task = {"worker": "w@h", "task_name": "t", "task_id": "i"}
     running, scheduled = RunningTask(**task, time_start=1.5), ScheduledTask(**task, eta="2024-01-28T10:30:00+00:00")
     worker = Worker("w@h", "prefork", 2, (71, 72), ("q",), 3600.0, (running,), (scheduled,), 0)
-    healthy = Observation(time.time(), 0.1, (worker,), {"q": Queue(5, 1)})
+    worker = replace(worker, tasks=TaskFacts(2, 1, ("t",)))
+    healthy = Observation(time.time(), 0.1, (worker,), {"q": Queue(5, 1)}, not_known=partly_counted([worker]))
     nobody = Observation(time.time(), 0.1, (), {"q": Queue(-1, None)})
     report = judge(healthy, Settings(), "upstream")
     return [

@@ -59,7 +59,9 @@ def _details(report: HealthReport, settings: Settings) -> list[str]:
         for name, queue in sorted(observation.queues.items())
     ]
     return [
-        *_table(("WORKER", "POOL", "SIZE", "ACTIVE", "RESERVED", "QUEUES"), map(_worker_row, observation.workers)),
+        *_table(
+            ("WORKER", "POOL", "SIZE", "ACTIVE", "RESERVED", "COUNTED", "QUEUES"), map(_worker_row, observation.workers)
+        ),
         *_table(("QUEUE", "LENGTH", "THRESHOLD", "CONSUMERS"), queues),
         *_tasks(
             "RUNNING",
@@ -68,7 +70,7 @@ def _details(report: HealthReport, settings: Settings) -> list[str]:
         ),
         *_tasks("SCHEDULED", "ETA", [(t.task_name, t.task_id, t.worker, _eta(t.eta)) for t in observation.scheduled]),
         "",
-        *(f"Not known: {sentence}" for sentence in observation.not_known),
+        *(f"Note: {sentence}" for sentence in observation.not_known),
         f"Checked in {observation.duration_seconds * 1000:.0f} ms",
     ]
 
@@ -76,7 +78,14 @@ def _details(report: HealthReport, settings: Settings) -> list[str]:
 def _worker_row(worker: Worker) -> Sequence[str]:
     active = None if worker.running is None else len(worker.running)
     queues = ",".join(worker.queues or ()) or "-"
-    return (worker.name, worker.pool or "?", *map(_known, (worker.concurrency, active, worker.reserved)), queues)
+    numbers = map(_known, (worker.concurrency, active, worker.reserved))
+    return (worker.name, worker.pool or "?", *numbers, _counted(worker), queues)
+
+
+def _counted(worker: Worker) -> str:
+    """Tasks that are counted, of those registered."""
+    counted = _known(worker.tasks_counted)
+    return counted if worker.tasks is None else f"{counted}/{worker.tasks.registered}"
 
 
 def _tasks(title: str, when: str, tasks: list[tuple[str, str, str, str]]) -> list[str]:

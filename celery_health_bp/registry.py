@@ -1,0 +1,65 @@
+"""How many of a worker's registered tasks are counted, and which are not. Runs in the worker's main process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from kombu.utils.imports import symbol_by_name
+
+from .eager import is_monitored
+from .notes import uncounted_sentence
+from .report import MAX_NAME, MAX_NAMES
+from .request import MonitoredRequest
+from .tasks import REQUEST
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+#: Celery's own tasks begin with this.
+OWN = "celery."
+
+
+class Registry:
+    """The registered tasks of an app, looked at again when their number changes.
+
+    Arguments:
+        app: the worker's Celery app.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._size = -1
+        self._facts: Mapping[str, Any] = {}
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return the numbers of registered and of counted tasks, and up to five names of those not counted.
+
+        Celery's own tasks are left out.
+        """
+        if len(self._app.tasks) != self._size:
+            tasks = list(self._app.tasks.values())
+            own = [task for task in tasks if not task.name.startswith(OWN)]
+            missing = sorted(task.name for task in own if not _is_counted(task))
+            self._size = len(tasks)
+            self._facts = {
+                "registered": len(own),
+                "counted": len(own) - len(missing),
+                "not_counted": [name[:MAX_NAME] for name in missing[:MAX_NAMES]],
+            }
+        return self._facts
+
+    def log(self) -> None:
+        """Say how many tasks are counted, and which are not and why."""
+        for task in self._app.tasks.values():
+            if is_monitored(task) and not _is_counted(task):
+                logger.warning("task %s is not counted: its Request must derive from %s", task.name, REQUEST)
+        facts = self.facts()
+        if facts["counted"] < facts["registered"]:
+            logger.warning("%s", uncounted_sentence(**facts))
+        else:
+            logger.info("all %d tasks are counted", facts["registered"])
+
+
+def _is_counted(task: Any) -> bool:
+    return is_monitored(task) and issubclass(symbol_by_name(task.Request), MonitoredRequest)

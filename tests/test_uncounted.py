@@ -1,0 +1,128 @@
+"""How many tasks of a worker are counted, and which are not: a forgotten MonitoredTask can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from celery_health_bp.notes import partly_counted
+from celery_health_bp.replies import facts_of
+from celery_health_bp.report import TaskFacts
+from celery_health_bp.report import Worker as WorkerFacts
+
+from .exposition import Exposition
+from .nodes import REPLIES, ScriptedNode
+from .probes import probe
+from .processes import Worker
+from .servers import RedisServer
+
+#: The longest name that is shown, of a task that has a longer one.
+LONG = f"jobs.{'a' * 95}"
+
+
+def details(app: Flask) -> dict[str, Any]:
+    """What a probe says of the tasks of the one worker; the verdict does not depend on it."""
+    found = probe(app)
+    assert (found.status, found.body["status"]) == (200, "healthy")
+    (worker,) = found.body["details"]["workers"]
+    return {key: value for key, value in worker.items() if key.startswith("tasks_")}
+
+
+def metric(app: Flask, name: str, worker: str) -> float | None:
+    """A gauge of a worker."""
+    return Exposition(app.test_client().get("/metrics").text).get(f"celery_worker_tasks_{name}", hostname=worker)
+
+
+def test_tasks_that_are_not_counted_are_named_everywhere(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
+) -> None:
+    """A worker with 7 of 8 tasks forgotten: its log, details, a sentence, the command and the metrics say so."""
+    worker = start_worker(redis.url, app="tests.forgotten_jobs:app")
+    web = make_app(celery_app, cache_seconds=0)
+    names = [LONG, *(f"jobs.{name}" for name in "bcde")]
+    sentence = f"7 of 8 tasks are not counted (no MonitoredTask): {', '.join(names)} and 2 more"
+    worker.wait_for(sentence.replace("(", r"\(").replace(")", r"\)"))
+    assert details(web) == {"tasks_registered": 8, "tasks_counted": 1, "tasks_not_counted": names}
+    assert f"{worker.name}: {sentence}" in probe(web).notes
+    assert [metric(web, name, worker.name) for name in ("registered", "counted")] == [8, 1]
+    output = web.test_cli_runner().invoke(args=["celery-health", "--verbose"]).output
+    assert f"{worker.name}: 7 of 8 tasks are not counted" in output
+    assert "1/8" in output
+
+
+def test_a_worker_whose_tasks_are_all_counted_has_no_sentence(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
+) -> None:
+    """Celery's own tasks do not count: 1 of 1, and nothing to say but a line in its log."""
+    worker = start_worker(redis.url, app="tests.plain_jobs:monitored")
+    web = make_app(celery_app, cache_seconds=0)
+    worker.wait_for(r"INFO.* all 1 tasks are counted")
+    assert details(web) == {"tasks_registered": 1, "tasks_counted": 1, "tasks_not_counted": []}
+    assert probe(web).notes == ""
+
+
+def test_a_worker_that_counts_nothing_is_told_of_once_in_the_log(
+    redis: RedisServer,
+    celery_app: Celery,
+    make_app: Callable[..., Flask],
+    start_worker: Callable[..., Worker],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where no task is a MonitoredTask, the worker has none of our code: the web process says what is missing."""
+    worker = start_worker(redis.url, app="tests.plain_jobs:app")
+    web = make_app(celery_app, cache_seconds=0)
+    sentence = f"{worker.name}: no job is counted (no task is a MonitoredTask)"
+    assert details(web) == {"tasks_registered": None, "tasks_counted": 0, "tasks_not_counted": []}
+    assert probe(web).notes == sentence
+    assert [record.getMessage() for record in caplog.records].count(sentence) == 1
+    assert [metric(web, name, worker.name) for name in ("registered", "counted")] == [None, 0]
+    assert sentence in web.test_cli_runner().invoke(args=["celery-health", "--verbose"]).output
+
+
+def test_a_node_that_did_not_answer_stats_is_not_accused(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
+    """What a worker did not say is null, without a series or a sentence."""
+    others = {command: reply for command, reply in REPLIES.items() if command != "stats"}
+    web = make_app(celery_app, cache_seconds=0)
+    with ScriptedNode(celery_app, "a@t", others):
+        assert details(web) == {"tasks_registered": None, "tasks_counted": None, "tasks_not_counted": []}
+        assert (probe(web).notes, metric(web, "counted", "a@t")) == ("", None)
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        *(None, [], {}, "8"),
+        {"registered": 1, "counted": 2},
+        {"registered": -1, "counted": -1},
+        {"registered": True, "counted": True},
+        {"registered": 1e999, "counted": 0},
+        {"registered": 10**400, "counted": 1},
+    ],
+)
+def test_nonsense_on_tasks_is_not_known(tasks: Any) -> None:
+    """An older version says nothing of its tasks; that, and numbers that cannot be, are no facts."""
+    assert facts_of("a@t", "stats", {"celery_health": {"tasks": tasks}})["tasks"] is None
+
+
+@pytest.mark.parametrize("names", [None, "abc", {}, [1, None, {}], ["x" * 10_000] * 10_000])
+def test_names_in_a_reply_are_bounded(names: Any) -> None:
+    """Five names of 100 characters at most; what is no name is left out."""
+    facts = facts_of(
+        "a@t", "stats", {"celery_health": {"tasks": {"registered": 9, "counted": 1, "not_counted": names}}}
+    )
+    found = facts["tasks"].not_counted
+    assert len(found) <= 5
+    assert all(len(name) == 100 for name in found)
+
+
+def test_a_thousand_workers_alike_are_one_sentence() -> None:
+    """Workers that say the same share a sentence, which names five of them."""
+    forgotten = TaskFacts(3, 2, ("jobs.a",))
+    workers = [WorkerFacts(f"w{n:03}@h", monitored=True, tasks=forgotten) for n in range(1000)]
+    assert partly_counted(workers) == (
+        "w000@h, w001@h, w002@h, w003@h, w004@h and 995 more: 1 of 3 tasks is not counted (no MonitoredTask): jobs.a",
+    )
