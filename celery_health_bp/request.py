@@ -5,6 +5,8 @@ has ended, also when that process was killed. The first terminal call decides:
 for some outcomes two come (a hard time limit sends ``on_timeout`` and
 ``on_failure``). For some none comes: pools that run attempts in the main
 process drop what escapes from Celery's tracer, and only their result has it.
+Two calls are not the last word: prefork reads results after it has cancelled
+their attempts, and when a process is lost Celery decides what becomes of its job.
 This is the one file that leans on ``celery.worker.request``.
 """
 
@@ -18,6 +20,7 @@ from typing import Any, ClassVar
 from billiard.einfo import ExceptionInfo
 from billiard.pool import ApplyResult
 from celery.worker.request import Request
+from celery.worker.state import active_requests
 
 from .customers import CustomerFinder
 from .ledger import Ledger, Outcome
@@ -25,6 +28,7 @@ from .outcomes import (
     CANCELLED,
     COMPLETED,
     EXPIRED,
+    RETRIED_AS_LOST,
     REVOKED,
     STARTED,
     TERMINATED,
@@ -81,11 +85,24 @@ def _watching(execute_using_pool: Callable[..., Any]) -> Callable[..., Any]:
     return watched
 
 
+#: Attempts that were cancelled, and may have sent a result before.
+_cancelled: set[MonitoredRequest] = set()
+
+
+def count_the_rest() -> None:
+    """The process ends: count what was cancelled, and what the pool said nothing of when it was killed."""
+    for request in [*_cancelled, *active_requests]:
+        if isinstance(request, MonitoredRequest):
+            request.count_as_gone()
+
+
 class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
     """A ``Request`` that tells the ledger of acceptance and of the first terminal event."""
 
     _accepted_at = 0.0  # monotonic; 0 before
     _over = False
+    _is_cancelled = False
+    _is_lost = False
     _customer: str | None = None
     _ledger: ClassVar[Ledger]
     _finder: ClassVar[CustomerFinder | None] = None  # each worker makes a class of its own for each task
@@ -116,9 +133,25 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         super().on_timeout(soft, timeout)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        """The attempt raised, asked for a retry, or lost its process."""
-        self._count_exception(exc_info)
-        return super().on_failure(exc_info, *args, **kwargs)
+        """The attempt raised, asked for a retry, or lost its process: then Celery says what becomes of it."""
+        self._count_failure(exc_info)
+        try:
+            return super().on_failure(exc_info, *args, **kwargs)
+        finally:
+            if self._is_lost:
+                self._count_end(WORKER_LOST)
+
+    def _success_was_stored(self) -> Any:
+        found = super()._success_was_stored()  # ``lost_after_success``
+        if found:
+            self._count_end(COMPLETED)
+        return found
+
+    def _retry_worker_lost(self, *args: Any, **kwargs: Any) -> Any:
+        retried = super()._retry_worker_lost(*args, **kwargs)  # ``retry_on_worker_lost``
+        if retried:
+            self._count_end(RETRIED_AS_LOST)
+        return retried
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         if self._accepted_at:
@@ -128,19 +161,36 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         super()._announce_revoked(reason, terminated, signum, expired)
 
     def _announce_cancelled(self, *args: Any, **kwargs: Any) -> None:
-        self._count_end(CANCELLED)
+        self._count_cancelled()
         super()._announce_cancelled(*args, **kwargs)
 
-    def count_as_lost(self) -> None:
-        """The pool was killed, and said nothing of this attempt."""
+    def count_as_gone(self) -> None:
+        """Nothing more will be heard of this attempt."""
         if self._accepted_at:
-            self._count_end(WORKER_LOST)
+            self._count_end(CANCELLED if self._is_cancelled else WORKER_LOST)
 
     # -- counting: every function on the way costs a job, so they are few and read slots, not properties --
 
     @_never_raises
     def _count_exception(self, exc_info: Any) -> None:
         self._count_end(outcome_of(exc_info.exception))
+
+    @_never_raises
+    def _count_failure(self, exc_info: Any) -> None:
+        outcome = outcome_of(exc_info.exception)
+        if self._is_cancelled and outcome in (TERMINATED, WORKER_LOST):  # Celery has ended its process
+            outcome = CANCELLED
+        self._is_lost = outcome == WORKER_LOST
+        if not self._is_lost:
+            self._count_end(outcome)
+
+    def _count_cancelled(self) -> None:
+        result = self._apply_result and self._apply_result()
+        if not isinstance(result, ApplyResult):
+            self._count_end(CANCELLED)
+        elif not self._over:  # prefork says yet whether a result came, or the process has ended
+            self._is_cancelled = True
+            _cancelled.add(self)
 
     @_never_raises
     def _watch(self, result: Any) -> None:
@@ -158,6 +208,8 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         if self._over:
             return
         self._over = True
+        if self._is_cancelled:
+            _cancelled.discard(self)
         if not self._accepted_at:  # its process was lost before the acceptance arrived
             self._accepted_at = time.monotonic()
             self._count(STARTED)

@@ -81,6 +81,11 @@ DIFFERENCES: dict[str, Difference] = {
         "a cold shutdown cancels what runs: before, it killed processes, waited for threads, and left greenlets behind",
         "aborted as cancelled; before, failed with WorkerLostError, or completed if it came to that",
     ),
+    "soft_shutdown": Difference(
+        (5, 5),
+        "worker_soft_shutdown_timeout: a cold shutdown of prefork waits, cancels what runs, and then reads the results",
+        "a result that arrives is counted; aborted as cancelled is what sends none",
+    ),
     "cancelled_with_argument": Difference(
         (5, 6),
         "Request._announce_cancelled takes an argument, emit_retry",
@@ -90,6 +95,16 @@ DIFFERENCES: dict[str, Difference] = {
         (5, 7),
         "on_success and after_return that raise leave a success: before, they turned it into a failure",
         "completed; before, failed with the handler's error",
+    ),
+    "lost_after_success": Difference(
+        (5, 7),
+        "a job whose process is lost when its result has been stored is a success",
+        "completed, without a duration; before, failed with WorkerLostError",
+    ),
+    "retry_on_worker_lost": Difference(
+        (5, 7),
+        "retry_on_worker_lost has a job retried whose process was lost",
+        "retried with WorkerLostError; before, there is no such option",
     ),
     "solo_quits": Difference(
         (5, 7),

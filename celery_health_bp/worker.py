@@ -7,14 +7,13 @@ from typing import Any
 
 from celery import bootsteps
 from celery.worker.control import inspect_command
-from celery.worker.state import active_requests
 
 from .fleet import COUNTS_COMMAND
 from .inspection import inspection
 from .ledger import STATS_KEY
 from .recorder import Recorder, recorder_of
 from .registry import Registry
-from .request import MonitoredRequest
+from .request import count_the_rest
 from .versions import warn_if_untested
 
 
@@ -47,8 +46,11 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         self._recorder.stop()
 
     def terminate(self, parent: Any) -> None:
-        """Send the counts of a cold shutdown; what it killed without a word is known when the process ends."""
-        atexit.register(_count_as_lost)  # before the recorder's own, which sends it
+        """Send the counts of a cold shutdown; what it killed without a word is known when the process ends.
+
+        Threads have been waited for then: what still runs ends with this process (``cold_shutdown_tells``).
+        """
+        atexit.register(count_the_rest)  # before the recorder's own, which sends it
         self._recorder.stop()
 
     def info(self, parent: Any) -> dict[str, Any]:
@@ -66,10 +68,3 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
 def counts(state: Any, **_: Any) -> dict[str, Any]:
     """What this worker counted since it started, for a scrape without a store."""
     return recorder_of(state.app).ledger.copy().to_rows()
-
-
-def _count_as_lost() -> None:
-    """Threads have been waited for by now: what still runs ends with this process (``cold_shutdown_tells``)."""
-    for request in list(active_requests):
-        if isinstance(request, MonitoredRequest):
-            request.count_as_lost()

@@ -27,6 +27,7 @@ app.conf.update(
     broker_transport_options={"visibility_timeout": 3600},
     result_backend_transport_options={"retry_policy": {"max_retries": 0}},
     worker_cancel_long_running_tasks_on_connection_loss=True,
+    worker_soft_shutdown_timeout=float(os.environ.get("SOFT_SHUTDOWN_SECONDS", "0")),
 )
 
 
@@ -69,8 +70,9 @@ def total(numbers: list[int], customer_id: str) -> int:
 
 
 @app.task
-def fail(customer_id: str) -> None:
-    """Raise the user's error."""
+def fail(customer_id: str, seconds: float = 0) -> None:
+    """Raise the user's error, after so many seconds."""
+    time.sleep(seconds)
     raise DatabaseError("no such table")
 
 
@@ -151,6 +153,12 @@ def kill_once(self: Task, customer_id: str) -> str:
     if not self.request.delivery_info["redelivered"]:
         os.kill(os.getpid(), signal.SIGKILL)
     return "done"
+
+
+@app.task(retry_on_worker_lost=True, default_retry_delay=0, max_retries=1)
+def kill_retried(customer_id: str) -> None:
+    """Kill its own process; told to Celery as a reason to be retried."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(bind=True, max_retries=2, default_retry_delay=0)
@@ -275,6 +283,22 @@ class Raising(MonitoredTask):
     def on_failure(self, *args: Any) -> None:
         """Raise if told so."""
         self._raise("on_failure")
+
+
+class Killing(MonitoredTask):
+    """Its handler kills the process, when the result has been stored."""
+
+    abstract = True
+
+    def on_success(self, *args: Any) -> None:
+        """Kill its own process."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(base=Killing)
+def kill_after_success(customer_id: str) -> str:
+    """Return to a handler that kills."""
+    return "done"
 
 
 @app.task(base=Raising, where="before_start")

@@ -30,6 +30,7 @@ from celery_health_bp.fleet import COMMANDS, COUNTS_COMMAND, Fleet
 from celery_health_bp.line import Line
 from celery_health_bp.replies import facts_of
 from celery_health_bp.request import MonitoredRequest
+from celery_health_bp.versions import DIFFERENCES
 from celery_health_bp.worker import RecorderStep
 
 from .nodes import ScriptedNode
@@ -76,6 +77,16 @@ def test_a_request_has_the_hook(name: str, arguments: list[str]) -> None:
     """Celery's Request has the method that ours overrides, and it takes the same arguments first."""
     found = list(inspect.signature(getattr(Request, name, lambda: None)).parameters)
     assert found[: len(arguments) + 1] == ["self", *arguments], changed(f"Request.{name}()", "request.py", found)
+
+
+NEWER_HOOKS = {"_success_was_stored": "lost_after_success", "_retry_worker_lost": "retry_on_worker_lost"}
+
+
+@pytest.mark.parametrize(("name", "difference"), NEWER_HOOKS.items())
+def test_a_request_has_the_hook_from_its_version_on(name: str, difference: str) -> None:
+    """Celery's Request asks the method what becomes of a job whose process was lost, as the table says."""
+    found = f"def {name}(" in inspect.getsource(Request), f"self.{name}(" in inspect.getsource(Request.on_failure)
+    assert set(found) == {DIFFERENCES[difference].holds}, changed(f"Request.{name}()", "request.py", found)
 
 
 @pytest.mark.parametrize("name", ["app", "task", "args", "kwargs", "eta", "request_dict"])

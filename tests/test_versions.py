@@ -36,8 +36,11 @@ TESTS = {
     "cold_shutdown_tells": "test_outcomes.py, shutdowns",
     "gevent_terminate": "test_a_greenlet_can_be_ended; test_outcomes.py, row terminated",
     "cold_shutdown_cancels": "test_outcomes.py, shutdowns",
+    "soft_shutdown": "test_late_results.py",
     "cancelled_with_argument": "test_cancelling_takes_the_argument; test_outcomes.py, cancelled",
     "handlers_after_the_end": "test_outcomes.py, rows on_success_raises and after_return_raises",
+    "lost_after_success": "test_late_results.py",
+    "retry_on_worker_lost": "test_late_results.py",
     "solo_quits": "test_outcomes.py, shutdowns",
     "beat_remote_control": "test_fleet.py, test_beat_is_no_worker_and_costs_no_time",
 }
