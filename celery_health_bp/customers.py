@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import signal
 from numbers import Number
 from typing import Any
 from uuid import UUID
 
-from .allowed import CustomerResolver
+from celery.exceptions import WorkerShutdown, WorkerTerminate
+
 from .counts import label_text
 from .ledger import UNKNOWN
 from .settings import Settings
@@ -24,6 +26,9 @@ def label_value(value: Any) -> str:
 
     Strings, numbers and UUIDs only, at most 64 characters; anything else, and
     an empty string, is ``unknown``. NUL and lone surrogates become ``?``.
+
+    Raises:
+        BaseException: a ``__str__`` of the user's raised what is no ``Exception``.
     """
     if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= MAX_CHARACTERS:
         return value
@@ -52,17 +57,26 @@ class CustomerFinder:
         self._position, self._default = self._place()
 
     def find(self, args: Any, kwargs: Any) -> str:
-        """The label's value for an attempt with these arguments."""
-        if self._resolver is not None:
-            return self._resolved(self._resolver, args, kwargs)
-        if self._argument is None:
-            return ""
-        value = self._default
-        if isinstance(kwargs, dict) and self._argument in kwargs:
-            value = kwargs[self._argument]
-        elif self._position is not None and isinstance(args, list | tuple) and len(args) > self._position:
-            value = args[self._position]
-        return label_value(value)
+        """The label's value for an attempt with these arguments.
+
+        Whatever the user's code raises, also ``SystemExit`` or a timeout, counts as ``unknown``.
+        """
+        try:
+            if self._resolver is not None:
+                return label_value(self._resolver(self.task, args, kwargs))
+            if self._argument is None:
+                return ""
+            value = self._default
+            if isinstance(kwargs, dict) and self._argument in kwargs:
+                value = kwargs[self._argument]
+            elif self._position is not None and isinstance(args, list | tuple) and len(args) > self._position:
+                value = args[self._position]
+            return label_value(value)
+        except BaseException as exc:
+            if _ends_what_runs(exc):
+                raise
+            self._warn()
+            return UNKNOWN
 
     def _place(self) -> tuple[int | None, Any]:
         try:
@@ -75,11 +89,15 @@ class CustomerFinder:
         position = None if parameter.kind is parameter.KEYWORD_ONLY else list(parameters).index(parameter.name)
         return position, parameter.default
 
-    def _resolved(self, resolver: CustomerResolver, args: Any, kwargs: Any) -> str:
-        try:
-            return label_value(resolver(self.task, args, kwargs))
-        except Exception:  # the user's code: it must not cost the count
-            if not self._warned:
-                self._warned = True
-                logger.exception("customer_resolver failed for task %s; its attempts count as unknown", self.task.name)
-            return UNKNOWN
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            what = "the customer cannot be read" if self._resolver is None else "customer_resolver failed"
+            logger.exception("%s for task %s; its attempts count as unknown", what, self.task.name)
+
+
+def _ends_what_runs(exc: BaseException) -> bool:
+    """It is not the user's code that raised this, but a signal to this process or the end of this greenlet."""
+    if isinstance(exc, KeyboardInterrupt):  # with another handler, such as a worker's, no signal raises it
+        return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(exc, WorkerShutdown | WorkerTerminate) or type(exc).__name__ == "GreenletExit"

@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from celery import Celery
+from celery.exceptions import WorkerShutdown, WorkerTerminate
+from gevent import GreenletExit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -158,6 +160,44 @@ FOUND = [
 def test_the_customer_is_found_through_the_signature(run: Any, args: Any, kwargs: Any, expected: str) -> None:
     """Positional, keyword and default values are found; what is no customer is ``unknown``."""
     assert CustomerFinder(TestTask(run), Settings()).find(args, kwargs) == expected
+
+
+class DeadlyText(str):
+    """A string that ends the process when it is turned into one."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+class DeadlyList(list[Any]):
+    """Arguments that end the process when they are counted."""
+
+    def __len__(self) -> int:
+        raise SystemExit
+
+
+class DeadlyDict(dict[str, Any]):
+    """Arguments that end the process when they are looked at."""
+
+    def __contains__(self, key: object) -> bool:
+        raise SystemExit
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [([DeadlyText()], {}), (DeadlyList(), {}), ([], DeadlyDict())])
+def test_no_argument_can_end_the_process(args: Any, kwargs: Any) -> None:
+    """Arguments whose own methods raise SystemExit count as unknown."""
+    assert CustomerFinder(TestTask(lambda customer_id: None), Settings()).find(args, kwargs) == "unknown"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, WorkerShutdown, WorkerTerminate, GreenletExit])
+def test_what_ends_the_process_or_the_greenlet_is_not_held_up(error: type[BaseException]) -> None:
+    """Ctrl-C, a signal's shutdown and the killing of a greenlet get through a resolver in which they arrive."""
+
+    def interrupted(task: Any, args: Any, kwargs: Any) -> Any:
+        raise error
+
+    with pytest.raises(error):
+        CustomerFinder(TestTask(lambda: None), Settings(customer_resolver=interrupted)).find((), {})
 
 
 def test_no_customer_argument_turns_the_value_off() -> None:

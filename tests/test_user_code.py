@@ -130,6 +130,26 @@ def test_a_resolver_finds_the_customer_and_may_fail(
     assert worker.output().count("customer_resolver failed for task tests.user_jobs.derived") == 1
 
 
+DEADLY = ("builtins:SystemExit", "builtins:KeyboardInterrupt", "asyncio:CancelledError", "gevent:Timeout")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_nothing_that_a_resolver_raises_ends_the_worker(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any, pool: str
+) -> None:
+    """What no ``except Exception`` catches is logged once for a task, and its attempts count as unknown."""
+    variables = {**FAST, "CELERY_HEALTH_CUSTOMER_RESOLVER": "tests.user_jobs:customer_of"}
+    worker = start_worker(redis.url, app=APP, pool=pool, environ=variables)
+    for name in DEADLY:
+        send(celery_app, "order", order={"raise": name})
+    send(celery_app, "order", order={"customer": "the last"})
+    wait_until(lambda: read().ended() == len(DEADLY) + 1 or not worker.alive, "all are counted", 30)
+    found = read()
+    assert found.total(f"{JOB}_completed_total", customer_id="unknown") == len(DEADLY)
+    assert found.total(f"{JOB}_completed_total", customer_id="the last") == 1
+    assert worker.output().count("customer_resolver failed for task tests.user_jobs.order") == 1
+
+
 @pytest.fixture
 def publisher(redis: RedisServer) -> Celery:
     """An app with a task of our class and a plain one, both named as the workers' ``derived``."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import Celery, Task, signals
 from celery.worker.request import Request
+from kombu.utils.imports import symbol_by_name
 
 from celery_health_bp import MonitoredTask, ledger, monitor_task
 from celery_health_bp.request import MonitoredRequest
@@ -87,7 +88,9 @@ def order(order: dict[str, str]) -> str:
 
 
 def customer_of(task: Any, args: Any, kwargs: Any) -> Any:
-    """A ``customer_resolver``; raises where there is no order."""
+    """A ``customer_resolver``; raises where there is no order, and what the order names."""
+    if "raise" in kwargs["order"]:
+        raise symbol_by_name(kwargs["order"]["raise"])
     return kwargs["order"]["customer"]
 
 
