@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 
 from .flight import SingleFlight
+from .notes import warn
 from .report import StoreFacts, Worker, some
 from .stores import Store
 
@@ -20,7 +21,9 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: How many ids of the store are remembered.
 MAX_IDS = 10
-ADVICE = "give both the same metrics_store and metrics_key_prefix"
+#: How many different sentences are logged.
+MAX_LOGGED = 100
+ADVICE = "give workers and this process the same metrics_store and metrics_key_prefix"
 
 
 class Agreement:
@@ -86,9 +89,9 @@ class Agreement:
             goes = "stay in memory" if store.kind == "control" else "go to"
             told = f"{goes} {_where(store)}, but this process {reads} {_where(self._own)}"
         sentence = f"Job totals of {some(names)} {told}: {ADVICE}"
-        if told not in self._logged:
+        if told not in self._logged and len(self._logged) < MAX_LOGGED:
             self._logged.add(told)
-            logger.warning("%s", sentence)
+            warn(sentence)
         return sentence
 
 

@@ -30,7 +30,7 @@ from .errors import CheckError, ConfigurationError, DeadlineExceeded
 from .first_use import FirstUse, share_no_locks
 from .fleet import Answers, Fleet
 from .flight import SingleFlight
-from .notes import nothing_counted, partly_counted
+from .notes import nothing_counted, partly_counted, warn
 from .place import broker_place
 from .queues import NOT_KNOWN, declared_queues
 from .recorder import recorder_of
@@ -267,7 +267,7 @@ class _Process:
         nothing = nothing_counted(observation.workers)
         if nothing and not self._told_of_nothing_counted:
             self._told_of_nothing_counted = True
-            logger.warning("%s", *nothing)
+            warn(*nothing)
         notes = (*observation.not_known, *nothing, *partly_counted(observation.workers))
         left = max(0.0, began + self._settings.timeout_seconds - time.monotonic())
         try:

@@ -1,11 +1,19 @@
-"""Sentences on workers that count their jobs in part, or not at all. Pure."""
+"""Sentences on workers that count their jobs in part, or not at all."""
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from .report import TaskFacts, Worker, some
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+
+def warn(sentence: str) -> None:
+    """Log a sentence that the report has too; the commands, which print the report, have this logger silent."""
+    logger.warning("%s", sentence)
 
 
 def nothing_counted(workers: Iterable[Worker]) -> tuple[str, ...]:

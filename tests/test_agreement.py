@@ -48,7 +48,7 @@ def test_a_process_that_reads_another_store_than_the_worker_fills_says_so(
     worker = start_worker(redis.url)
     place = redis.url.removesuffix("/0")
     filled = f"Job totals of {worker.name} go to {place}/0 (keys {{celery_health}}), but this process "
-    same = ": give both the same metrics_store and metrics_key_prefix"
+    same = ": give workers and this process the same metrics_store and metrics_key_prefix"
     differing = {
         f"reads {place}/0 (keys {{other}})": {"metrics_key_prefix": "other"},
         f"reads {place}/1 (keys {{celery_health}})": {"metrics_store": f"{place}/1"},

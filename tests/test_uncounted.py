@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +19,7 @@ from celery_health_bp.report import Worker as WorkerFacts
 from .exposition import Exposition
 from .nodes import REPLIES, ScriptedNode
 from .probes import probe
-from .processes import Worker
+from .processes import Worker, celery_environ
 from .servers import RedisServer
 
 #: The longest name that is shown, of a task that has a longer one.
@@ -50,7 +52,7 @@ def test_tasks_that_are_not_counted_are_named_everywhere(
     assert f"{worker.name}: {sentence}" in probe(web).notes
     assert [metric(web, name, worker.name) for name in ("registered", "counted")] == [8, 1]
     output = web.test_cli_runner().invoke(args=["celery-health", "--verbose"]).output
-    assert f"{worker.name}: 7 of 8 tasks are not counted" in output
+    assert f"Note: {worker.name}: 7 of 8 tasks are not counted" in output
     assert "1/8" in output
 
 
@@ -80,7 +82,11 @@ def test_a_worker_that_counts_nothing_is_told_of_once_in_the_log(
     assert probe(web).notes == sentence
     assert [record.getMessage() for record in caplog.records].count(sentence) == 1
     assert [metric(web, name, worker.name) for name in ("registered", "counted")] == [None, 0]
-    assert sentence in web.test_cli_runner().invoke(args=["celery-health", "--verbose"]).output
+    command = [sys.executable, "-m", "celery", "-A", "tests.plain_jobs:app", "health", "--verbose"]
+    done = subprocess.run(
+        command, env=celery_environ(redis.url), capture_output=True, text=True, timeout=30, check=True
+    )
+    assert (done.stdout.count(f"Note: {sentence}\n"), done.stderr) == (1, "")
 
 
 def test_a_node_that_did_not_answer_stats_is_not_accused(celery_app: Celery, make_app: Callable[..., Flask]) -> None:

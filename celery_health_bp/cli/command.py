@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import click
 
 from ..errors import CeleryHealthError
 from ..health import CeleryHealth
+from ..notes import logger as notes
 from ..report import DEGRADED, HEALTHY, UNHEALTHY, HealthReport
 from ..schemas import health_body
 from ..settings import Settings
@@ -27,6 +29,8 @@ NAGIOS_EXIT_CODES = {HEALTHY: 0, DEGRADED: 1, UNHEALTHY: 2}
 NAGIOS_UNKNOWN = 3
 
 COLOURS = {HEALTHY: "green", DEGRADED: "yellow", UNHEALTHY: "red"}
+#: Where nobody has set up logging, Python prints warnings on standard error: not those that the report has.
+SILENT = logging.NullHandler()
 HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -87,6 +91,7 @@ def health_command(find_health: Callable[[], CeleryHealth], name: str) -> click.
 
 def run(find_health: Callable[[], CeleryHealth], options: Options) -> int:
     """Check and print, on standard output the report alone; the exit code."""
+    notes.addHandler(SILENT)
     try:
         given = find_health()
         settings = dataclasses.replace(
