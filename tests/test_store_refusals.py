@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -14,9 +15,10 @@ from celery_health_bp import Settings
 from celery_health_bp.counts import Counts, Histogram, Series
 from celery_health_bp.errors import StoreUnavailable
 from celery_health_bp.stores import RedisStore
+from celery_health_bp.stores.redis import FIELDS_AT_ONCE
 
 from .exposition import JOB, Exposition
-from .processes import Worker, wait_until
+from .processes import ROOT, Worker, wait_until
 from .servers import RedisServer
 
 SECONDS = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
@@ -25,8 +27,9 @@ SECONDS = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
 @pytest.fixture
 def admin(redis: RedisServer) -> Iterator[Redis]:
     """A client of the test's Redis that may do everything."""
-    with redis.client() as client:
-        yield client
+    client = redis.client()
+    yield client
+    client.connection_pool.disconnect()  # close() leaves it to the collector before redis-py 5.0
 
 
 @pytest.fixture
@@ -76,6 +79,33 @@ def test_without_a_command_a_batch_waits_and_is_added_once(store: RedisStore, ad
     for _ in range(2):
         store.add("writer", 2, batch())
     assert store.totals() == added()
+
+
+def documented(who: str) -> list[str]:
+    """The commands that the runbook names for workers or web processes."""
+    page = (ROOT / "docs/alerts/CeleryStoreFailing.md").read_text()
+    (found,) = re.findall(rf"{who}(?: need)? ((?:`[A-Z]+`(?:,|\s+and)?\s+)*`[A-Z]+`)", page)
+    return re.findall("[A-Z]+", found)
+
+
+def test_the_documented_commands_are_enough(redis: RedisServer, admin: Redis) -> None:
+    """Users with the commands and keys of the runbook alone can add, be identified, and read few and many totals."""
+    stores = {}
+    for who in ("Workers", "web processes"):
+        user = who.partition(" ")[0]
+        rights = [f"+{command}" for command in documented(who)]
+        admin.execute_command("ACL", "SETUSER", user, "on", ">s3cret", "~{celery_health}:*", "+select", *rights)
+        url = redis.url.replace("//", f"//{user}:s3cret@")
+        stores[user] = RedisStore.from_url(url, Celery(broker=url), Settings(max_customers=2))
+    writer, reader = stores.values()
+    for sequence in (1, 2):
+        writer.add("writer", sequence, batch())
+    assert writer.identity(create=True) == reader.identity()
+    assert reader.totals().internal_errors == 2
+    admin.hset("{celery_health}:totals", mapping={f"started\0job\0\0{n}": 1 for n in range(FIELDS_AT_ONCE)})
+    assert len(reader.totals(60)) > FIELDS_AT_ONCE
+    for store in stores.values():
+        store.close()
 
 
 #: What somebody has written -> the key that is at fault, and how it came there.
