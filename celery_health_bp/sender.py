@@ -45,12 +45,14 @@ class Sender:
         #: Each keeps its sequence until the store is known to have added it.
         self._parts: deque[tuple[int, Counts]] = deque()
         self._tried = 0  # the sequence that was sent last
-        self._flushes = 0
+        self._watching = False  # a web process sends what it ran eagerly, and nobody asks it for the store
+        self._flushes = self._look_at = 0
         self._failing_since: float | None = None
         self._error: str | None = None
         self._refused = False
         self._store_id: str | None = None
         self._dangers: tuple[str, ...] = ()
+        self._logged: set[str] = set()
         self._gone = 0.0, ""
 
     def facts(self) -> dict[str, Any]:
@@ -73,7 +75,8 @@ class Sender:
         return self._ledger.events + sum(counts.events for _, counts in tuple(self._parts))
 
     def try_out(self) -> None:
-        """Find out whether the store can be used, and log it if not. Adds nothing."""
+        """Find out whether the store can be used, and log it if not; from now on watch it. Adds nothing."""
+        self._watching = True
         with self._lock:
             if self._send(0, Counts()):
                 self._look()
@@ -90,7 +93,7 @@ class Sender:
                     return False
                 self._parts.popleft()
             self._flushes += 1
-            if self._flushes % LOOK_FLUSHES == 0:
+            if self._watching and self._flushes >= self._look_at:
                 self._look()
         return True
 
@@ -121,6 +124,7 @@ class Sender:
     def _fail(self, cause: str, refused: bool = False) -> None:
         self._failing_since = self._failing_since or time.time()
         self._error, self._refused = cause, refused
+        self._look_at = 0  # as soon as it is back: it may be another one
 
     def _tell(self, added: Added, again: bool) -> None:
         """Say that keys were gone; a writer's alone matters only to a batch that may have been added before."""
@@ -137,9 +141,11 @@ class Sender:
 
     def _look(self) -> None:
         """Read the id of the store, or give it one (the web process compares it with its own), and its dangers."""
+        self._look_at = self._flushes + LOOK_FLUSHES
         with suppress(StoreUnavailable):  # without the id nothing is compared
             self._store_id = self._store.identity(create=True)
-        dangers = self._store.dangers()
-        for danger in set(dangers).difference(self._dangers):
-            logger.warning("job totals: %s", danger)
-        self._dangers = dangers
+        self._dangers = self._store.dangers()
+        for danger in self._dangers:
+            if danger not in self._logged:
+                self._logged.add(danger)
+                logger.warning("job totals: %s", danger)

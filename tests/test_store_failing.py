@@ -39,9 +39,9 @@ def send(client: Celery, number: int) -> None:
 
 
 def not_known(app: Any) -> list[str]:
-    """What ``health/?verbose=1`` says of it."""
+    """What ``health/?verbose=1`` says of the job totals."""
     found: list[str] = app.test_client().get("/api/celery/health/?verbose=1").get_json()["details"]["not_known"]
-    return found
+    return [sentence for sentence in found if sentence.startswith("Job totals")]
 
 
 def test_a_store_that_takes_nothing_is_shown_until_it_does(
@@ -136,7 +136,24 @@ def test_a_worker_without_jobs_sees_that_its_store_is_back(redis: RedisServer, r
     assert not recorder.flush()
     redis.start()
     assert recorder.flush()
-    assert recorder.store_facts()["failing_since"] is None
+    facts = recorder.store_facts()
+    assert facts["failing_since"] is None
+    assert facts["id"]
+
+
+def test_a_process_that_nobody_asks_does_not_watch_the_store(
+    redis: RedisServer, admin: Redis, recorder: Recorder
+) -> None:
+    """A web process sends what it ran eagerly, and nothing else, however often it is scraped."""
+    admin.config_resetstat()
+    for number in range(30):
+        if number == 15:
+            recorder.ledger.count(STARTED, "job", "c")
+        assert recorder.flush()
+    calls = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
+    assert "eval" in calls
+    assert not calls & {"info", "hget"}
+    assert recorder.store_facts()["id"] is None
 
 
 def test_counts_sent_twice_after_their_sequence_was_lost_are_told(
