@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .applications import is_another, known_as, own_name, plain
 from .broker import IO_TIMEOUT_SECONDS, blocked, require_remote_control, unreachable
 from .errors import BrokerUnreachable, CheckError
 from .line import Line, Pair
@@ -55,12 +56,14 @@ class Answers:
         lengths: queue name -> messages waiting, -1 if it could not be read.
         silent: node that answered lately and did not now -> seconds since it did.
         doubled: names under which two nodes answer.
+        others: node name -> the same of workers of other applications; in none of the above.
     """
 
     facts: Mapping[str, Mapping[str, Any]]
     lengths: Mapping[str, int]
     silent: Mapping[str, float]
     doubled: Collection[str]
+    others: Mapping[str, Mapping[str, Any]]
 
 
 class Fleet:
@@ -77,6 +80,7 @@ class Fleet:
         self._app = app
         self._queues = queues
         self._memory_seconds = memory_seconds
+        self._own_name: str | None = None
         self._line: Line | None = None
         self._expected: set[Pair] | None = None
         self._commands = COMMANDS  # nobody knows yet who says everything at once
@@ -100,8 +104,11 @@ class Fleet:
             lengths.update(self._ask_all(line, deadline))
             line.clear_up(max(deadline, time.monotonic() + CLEARING_UP * timeout_seconds))
 
+        self._own_name = own_name(self._app)
         line = self._with_line(exchange, timeout_seconds)
-        return Answers(line.facts, lengths, self._silent(line), sorted(line.doubled))
+        others = {plain(node): facts for node, facts in line.facts.items() if is_another(node)}
+        doubled = sorted(node for node in line.doubled if not is_another(node))
+        return Answers(_own_facts(line), lengths, self._silent(line), doubled, others)
 
     def ask_counts(self, nodes: Collection[str], timeout_seconds: float) -> Mapping[str, Any]:
         """Ask these nodes for their job counts; those that do not answer are left out, ``None`` is an error's.
@@ -159,9 +166,13 @@ class Fleet:
             self.close()
         if self._line is None:
             # Connecting, and one more failing call after it, must fit into the deadline.
-            self._line = Line(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds), facts_of)
+            self._line = Line(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds), self._read)
             self._line.begin()
         return self._line
+
+    def _read(self, node: str, command: str, reply: Any) -> tuple[str, Mapping[str, Any]]:
+        facts = facts_of(node, command, reply)
+        return known_as(node, facts.get("application"), self._own_name), facts
 
     def _drop(self) -> None:
         line, self._line = self._line, None
@@ -184,17 +195,18 @@ class Fleet:
         self._remember(late | line.answered)
         # A queue that lost its consumers is shown until it is empty.
         self._consumed = {name for name in self._consumed if lengths.get(name, 0) > 0}
-        for facts in line.facts.values():
+        for facts in _own_facts(line).values():
             self._consumed.update(facts.get("queues") or ())
         return lengths | read_lengths(line.connection, self._measured() - lengths.keys(), deadline)
 
     def _ask_the_rest(self, line: Line, deadline: float) -> None:
         """Ask on if there are workers that did not say everything at once; from then on all is asked at once."""
-        others = {node for node, facts in line.facts.items() if not facts.get("inspected")}
+        own = _own_facts(line)
+        others = {node for node, facts in own.items() if not facts.get("inspected")}
         if others and self._commands == FIRST:
             line.publish(REST)
             self._collect(line, line.answered | {(node, command) for node in others for command in REST}, deadline)
-        self._commands = COMMANDS if others or not line.facts else FIRST
+        self._commands = COMMANDS if others or not own else FIRST
 
     def _measured(self) -> set[str]:
         return set(self._queues) if self._queues is not None else declared_queues(self._app) | self._consumed
@@ -214,7 +226,9 @@ class Fleet:
     def _remember(self, pairs: set[Pair]) -> None:
         self._expected = pairs or None
         now = time.monotonic()
-        self._answered_at.update((node, now) for node, _ in pairs)
+        # Their replies to ``stats`` alone tell whose workers they are.
+        ours = [node for node, command in pairs if command == "stats" and not is_another(node)]
+        self._answered_at.update(dict.fromkeys(ours, now))
 
     def _silent(self, line: Line) -> dict[str, float]:
         now = time.monotonic()
@@ -222,6 +236,16 @@ class Fleet:
             node: then for node, then in self._answered_at.items() if now - then <= self._memory_seconds
         }
         return {node: now - then for node, then in self._answered_at.items() if node not in line.facts}
+
+
+def _own_facts(line: Line) -> dict[str, Mapping[str, Any]]:
+    """Without workers of other applications: their replies to ``stats`` alone tell whose they are."""
+    strangers = {plain(node) for node in line.facts if is_another(node)}
+    return {
+        node: facts
+        for node, facts in line.facts.items()
+        if not is_another(node) and not (node in strangers and "pool" not in facts)
+    }
 
 
 _Exchange = Callable[[Line, float], None]

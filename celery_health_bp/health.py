@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -35,7 +35,7 @@ from .place import broker_place
 from .queues import NOT_KNOWN, declared_queues
 from .recorder import recorder_of
 from .replies import worker_of
-from .report import UNHEALTHY, HealthReport, Observation, Queue, app_argument, judge
+from .report import UNHEALTHY, HealthReport, Observation, Queue, Worker, app_argument, judge
 from .settings import Settings
 from .stores import Store, open_store
 from .versions import warn_if_untested
@@ -344,8 +344,7 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
     Arguments:
         notes: sentences of our own on what is not known.
     """
-    found = (worker_of(name, facts) for name, facts in sorted(answers.facts.items()))
-    workers = tuple(worker for worker in found if worker is not None)
+    workers, others = _workers_of(answers.facts), _workers_of(answers.others)
     consumed = Counter(name for worker in workers for name in worker.queues or ())
     sure = all(worker.queues is not None for worker in workers)
     silent = {name: round(seconds) for name, seconds in sorted(answers.silent.items())}
@@ -362,6 +361,18 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
             *(f"{name}: not answering since {seconds} s" for name, seconds in silent.items()),
             *(f"{name}: several nodes answer under this name, one of them is shown" for name in answers.doubled),
             *delivery_notes(workers, time.time()),
+            *(
+                f"{worker.name} of the application {worker.application} consumes queue {queue}: it takes our messages"
+                for worker in others
+                for queue in worker.queues or ()
+                if queue in answers.lengths
+            ),
             *notes,
         ),
+        others=others,
     )
+
+
+def _workers_of(facts: Mapping[str, Mapping[str, Any]]) -> tuple[Worker, ...]:
+    found = (worker_of(name, said) for name, said in sorted(facts.items()))
+    return tuple(worker for worker in found if worker is not None)

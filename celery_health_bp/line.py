@@ -26,8 +26,8 @@ SETTLE_SECONDS = 0.02
 
 #: A reply: who answered what (node name, command).
 Pair = tuple[str, str]
-#: Node, command, reply -> what the reply says, by name.
-Reader = Callable[[str, str, Any], Mapping[str, Any]]
+#: Node, command, reply -> what the node goes by, and what the reply says, by name.
+Reader = Callable[[str, str, Any], tuple[str, Mapping[str, Any]]]
 
 
 class Line:
@@ -35,7 +35,7 @@ class Line:
 
     Arguments:
         io_timeout_seconds: bounds each call to the broker.
-        read: turns a reply into what it says, by name; called with node, command and reply.
+        read: turns a reply into what its node goes by and what it says, by name; called with node, command and reply.
 
     Attributes:
         facts: node name -> what its replies to the commands sent since ``begin`` say; errors are left out,
@@ -183,19 +183,21 @@ class Line:
             return
         for node, reply in body.items():
             if not (isinstance(reply, dict) and "error" in reply):
-                self._take((node, command), ticket, reply)
+                self._take(node, command, ticket, reply)
             elif ticket == self._ticket:
                 self.facts.setdefault(node, {})
 
-    def _take(self, pair: Pair, ticket: str, reply: Any) -> None:
+    def _take(self, node: str, command: str, ticket: str, reply: Any) -> None:
+        node, said = self._read(node, command, reply)
+        pair = (node, command)
         current = ticket == self._ticket
         if pair in self.answered if current else ticket == self._earlier_ticket and pair in self._earlier_answered:
-            self.doubled.add(pair[0])
+            self.doubled.add(node)
         elif not current:
             self.late.add(pair)
-        elif pair[1] in self._asked:
+        elif command in self._asked:
             self.answered.add(pair)
-            self.facts[pair[0]].update(self._read(*pair, reply))
+            self.facts[node].update(said)
 
     def _on_unreadable(self, message: Any, exc: Exception) -> None:
         logger.debug("a reply of type %s cannot be read", message.content_type, exc_info=exc)

@@ -57,6 +57,7 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
         "uptime_seconds": _number(stats.get("uptime")),
         "monitored": STATS_KEY in stats,
         "inspected": bool(inspection),
+        "application": _name(ours.get("application")),
         "store": _store(ours.get("store")),
         "sending": _sending(_mapping(ours.get("store"))),
         "tasks": _tasks(ours.get("tasks")),
@@ -65,6 +66,10 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
         if command in inspection:
             facts[attribute] = read(node, inspection[command])
     return facts
+
+
+def _name(value: Any) -> str | None:
+    return value[:MAX_TEXT] if isinstance(value, str) else None
 
 
 def _store(store: Any) -> StoreFacts | None:

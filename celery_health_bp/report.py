@@ -21,6 +21,8 @@ ADVICE = {
     "consume": "Restart them, or add their queue again: celery -A {app} control add_consumer QUEUE",
     "silent": "Not answering any more: {nodes}. A busy solo pool answers again after its job; "
     "else the worker was stopped, is frozen, or lost the broker: look at its log",
+    "others": "Workers of another application answer, and do not count: {nodes}. If they are yours, give both Celery "
+    "apps one name; if not, set control_exchange in one of the two applications, or give it a database of its own",
     "long": "Queue {queue} holds {length} messages (threshold {threshold}, consumers: {consumers}): "
     "add workers, or look at stats/ for slow tasks",
     "unconsumed": "Queue {queue} holds {length} messages and no worker consumes it: celery -A {app} worker -Q {quoted}",
@@ -123,6 +125,7 @@ class Worker:
         store: where its job totals go.
         sending: whether they arrive there; ``None`` without a store outside of the worker.
         tasks: how many of its tasks are counted.
+        application: name of its Celery app.
     """
 
     name: str
@@ -139,6 +142,7 @@ class Worker:
     store: StoreFacts | None = None
     sending: Sending | None = None
     tasks: TaskFacts | None = None
+    application: str | None = None
 
     @property
     def failing(self) -> bool:
@@ -178,6 +182,7 @@ class Observation:
         not_known: sentences on what could not be found out, and why, and on what
             is not counted, or is counted elsewhere.
         strays: names of workers whose job totals go to another store than this process reads.
+        others: workers of other applications, which answered too.
     """
 
     taken_at: float
@@ -188,6 +193,7 @@ class Observation:
     silent: tuple[str, ...] = ()
     not_known: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
+    others: tuple[Worker, ...] = ()
 
     @property
     def running(self) -> list[RunningTask]:
@@ -238,6 +244,9 @@ def judge(observation: Observation, settings: Settings, app: str) -> HealthRepor
     error, advice = _worker_problem(observation, active, settings, app)
     if observation.silent:
         advice = (*advice, ADVICE["silent"].format(nodes=", ".join(observation.silent)))
+    if error and observation.others:
+        nodes = some([f"{worker.name} ({worker.application})" for worker in observation.others])
+        advice = (*advice, ADVICE["others"].format(nodes=nodes))
     queue_advice = _queue_problems(observation, settings, app, nobody=bool(error) and not active)
     status = UNHEALTHY if error else DEGRADED if queue_advice else HEALTHY
     return HealthReport(

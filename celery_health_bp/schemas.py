@@ -54,12 +54,22 @@ class _WorkerDetailsSchema(Schema):
     tasks_not_counted = fields.List(fields.String(), **_described("Names of tasks that are not counted, at most five."))
 
 
+class _OtherApplicationSchema(Schema):
+    """A worker of another application on the same broker, which does not count."""
+
+    name = fields.String(**_described("Node name."))
+    application = fields.String(**_described("Name of its Celery app."))
+
+
 class _DetailsSchema(Schema):
     """What ``?verbose=1`` adds to the body of ``health/``."""
 
     workers = fields.List(fields.Nested(_WorkerDetailsSchema), **_described("One entry per worker that answered."))
     age_seconds = fields.Float(**_described("Seconds since the workers were asked."))
     duration_seconds = fields.Float(**_described("Seconds that asking them took."))
+    other_applications = fields.List(
+        fields.Nested(_OtherApplicationSchema), **_described("Workers of other applications; they do not count.")
+    )
     not_known = fields.List(fields.String(), **_described("What was not known, and why; which jobs are not counted."))
 
 
@@ -206,6 +216,7 @@ def _details(observation: Observation) -> dict[str, Any]:
         ],
         "age_seconds": max(0.0, time.time() - observation.taken_at),
         "duration_seconds": observation.duration_seconds,
+        "other_applications": observation.others,
         "not_known": observation.not_known,
     }
 

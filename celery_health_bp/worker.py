@@ -57,6 +57,7 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         """Our part of the worker's reply to ``stats``: that it can be asked for its counts, and what it does."""
         return {
             STATS_KEY: {
+                "application": parent.app.main,
                 "store": self._recorder.store_facts(),
                 "tasks": self._registry.facts(),
                 "inspection": inspection(parent.consumer),

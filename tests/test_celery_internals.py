@@ -180,7 +180,7 @@ def test_our_commands_look_like_those_of_celery(memory_app: Celery) -> None:
         queue = Queue("eavesdropper", exchange=memory_app.control.mailbox.exchange, auto_delete=True)
         with Consumer(connection.default_channel, [queue], callbacks=[keep], accept=["json"], no_ack=True):
             memory_app.control.broadcast("ping", reply=True, timeout=0.01)
-            line = Line(memory_app, 1, facts_of)
+            line = Line(memory_app, 1, lambda node, command, reply: (node, facts_of(node, command, reply)))
             line.publish({"ping": {}})
             wait_until(lambda: connection.drain_events(timeout=1) or len(found) == 2, "both commands have come", 5)
             line.close()

@@ -116,7 +116,10 @@ def _bodies() -> list[dict[str, Any]]:
     running, scheduled = RunningTask(**task, time_start=1.5), ScheduledTask(**task, eta="2024-01-28T10:30:00+00:00")
     worker = Worker("w@h", "prefork", 2, (71, 72), ("q",), 3600.0, (running,), (scheduled,), 0)
     worker = replace(worker, tasks=TaskFacts(2, 1, ("t",)))
-    healthy = Observation(time.time(), 0.1, (worker,), {"q": Queue(5, 1)}, not_known=partly_counted([worker]))
+    others = (Worker("w@elsewhere", application="billing"),)
+    healthy = Observation(
+        time.time(), 0.1, (worker,), {"q": Queue(5, 1)}, not_known=partly_counted([worker]), others=others
+    )
     nobody = Observation(time.time(), 0.1, (), {"q": Queue(-1, None)})
     report = judge(healthy, Settings(), "upstream")
     return [
