@@ -15,7 +15,7 @@ from typing import Any
 from kombu import Connection
 
 from .errors import BrokerUnreachable, RemoteControlOff
-from .place import broker_place, broker_urls, place_of
+from .place import broker_place, broker_urls, master_name, place_of
 
 #: One read, write or connect. Measured: with it and a single retry without pause, every
 #: silent, frozen or unreachable Redis and RabbitMQ gave an error within 0.9 s.
@@ -48,6 +48,10 @@ def open_connection(app: Any, timeout_seconds: float, **amqp_callbacks: Callable
 
 def _open(app: Any, url: Any, timeout_seconds: float, amqp_callbacks: Mapping[str, Callable[..., None]]) -> Connection:
     place = place_of(app, url)
+    if place.startswith("sentinel://") and master_name(app) is None:
+        raise BrokerUnreachable(
+            f"Broker {place} needs the name of a master", "Set broker_transport_options = {'master_name': NAME}"
+        )
     connection = None
     try:
         connection = app.connection_for_write(url, connect_timeout=timeout_seconds, heartbeat=0)
@@ -113,6 +117,11 @@ REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
         frozenset({"ConnectionRefusedError"}),
         "refused the connection",
         "Start the broker, or check host and port",
+    ),
+    (
+        frozenset({"MasterNotFoundError"}),
+        "has no master that a sentinel names",
+        "Check that the sentinels run, and that they watch a master of this name",
     ),
     (
         frozenset({"AuthenticationError", "AccessRefused", "NoPermissionError"}),
@@ -201,12 +210,27 @@ def _limits(transport: type[Any], options: dict[str, Any], timeout_seconds: floa
     if driver == "redis":
         sockets = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
         # Without its emulation of acks, kombu leaves the messages of others alone.
-        return {**_ONE_RETRY, **sockets, "ack_emulation": False}
+        return {
+            **_ONE_RETRY,
+            **sockets,
+            "ack_emulation": False,
+            "sentinel_kwargs": _sentinels(options, timeout_seconds),
+        }
     if driver == "amqp":
         return {**_ONE_RETRY, "read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
     if driver in ("memory", "filesystem"):  # these poll, once a second unless told otherwise
         return {"polling_interval": 0.01, **options}
     return {}
+
+
+def _sentinels(options: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+    """How each sentinel is asked: one that is dead or frozen leaves time for the next one, and for the master."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    short = timeout_seconds / 3
+    limits = {"socket_timeout": short, "socket_connect_timeout": short, "retry": Retry(NoBackoff(), 0)}
+    return {**(options.get("sentinel_kwargs") or {}), **limits}
 
 
 @functools.cache
@@ -227,5 +251,12 @@ def _impatient(transport: type[Any]) -> type[Any]:
         def close(self) -> None:
             self._in_poll = None  # a BRPOP under way: nobody wants its answer any more
             super().close()
+
+        def _disconnect_pools(self) -> None:
+            pools = self._pool, self._async_pool
+            super()._disconnect_pools()
+            for pool in pools:  # kombu leaves the connections to sentinels to the collector
+                for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
+                    sentinel.connection_pool.disconnect()
 
     return type("Transport", (transport,), {"Channel": Channel})

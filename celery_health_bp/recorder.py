@@ -25,7 +25,7 @@ from .stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
 logger: logging.Logger = logging.getLogger(__name__)
 
 #: How much longer the pause gets after each failed flush, and its limit.
-BACKOFF_FACTOR, BACKOFF_LIMIT_SECONDS = 2, 15.0
+BACKOFF_FACTOR, BACKOFF_LIMIT_SECONDS = 2, 5.0
 #: Customers per task that may wait in memory while the store is away, as a multiple of max_customers.
 WAITING_CUSTOMERS_FACTOR = 10
 
