@@ -1,0 +1,128 @@
+"""Totals in a Redis Cluster, wherever their slot is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from celery_health_bp import Settings
+from celery_health_bp.errors import ConfigurationError
+from celery_health_bp.stores import open_store
+from celery_health_bp.stores.address import parse
+
+from .cluster import Cluster
+from .exposition import JOB, Exposition
+from .processes import Worker, wait_until
+from .servers import RedisServer
+
+
+@pytest.fixture
+def cluster(_nothing_left: None, tmp_path: Path) -> Iterator[Cluster]:
+    """Three masters and the replica of the first, which owns our keys."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    found = Cluster(folder)
+    yield found
+    found.stop()
+
+
+def started(store: str, broker: str, start_worker: Callable[..., Worker]) -> Worker:
+    """A worker whose totals go there."""
+    environ = {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
+    return start_worker(broker, environ=environ)
+
+
+def send(client: Celery, number: int) -> None:
+    """Publish jobs that return at once."""
+    for _ in range(number):
+        client.send_task("tests.jobs.work", kwargs={"customer_id": "123"})
+
+
+def completed(web: Any) -> float:
+    """Attempts that returned, as ``/metrics`` says."""
+    return Exposition(web.get("/metrics").text).total(f"{JOB}_completed_total")
+
+
+def test_totals_survive_the_node_that_owns_them(
+    redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """By the URL of another node the owner is found, and its replica when it is killed; every count is there once."""
+    store = f"redis+cluster://127.0.0.1:{cluster.masters[1].port}"
+    worker = started(store, redis.url, start_worker)
+    web = make_app(celery_app, metrics_store=store).test_client()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 5, "five are counted", 30)
+    wait_until(cluster.in_step, "the replica has all")
+    cluster.masters[0].stop()
+    send(celery_app, 5)
+    assert cluster.replica is not None
+    cluster.wait_for_owner(cluster.replica)
+    wait_until(lambda: completed(web) == 10, "ten are counted", 10)
+    worker.wait_for(r"job totals go to Redis Cluster with nodes 127\.0\.0\.1:\d+, keys \{celery_health\}:\*")
+
+
+def test_totals_follow_their_slot_without_the_node_of_the_url(
+    redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """The only node that the URL names is lost, then the slot moves: those who had learnt the others go on."""
+    store = f"redis+cluster://127.0.0.1:{cluster.masters[1].port}"
+    worker = started(store, redis.url, start_worker)
+    web = make_app(celery_app, metrics_store=store).test_client()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 5, "five are counted", 30)
+    cluster.masters[1].stop()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 10, "ten are counted", 10)
+    cluster.swap()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 15, "fifteen are counted", 10)
+    assert "Traceback" not in worker.output()
+
+
+def test_a_plain_url_of_a_node_that_has_not_the_keys_is_told(
+    cluster: Cluster, celery_app: Celery, make_app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says that this is a cluster, and what to write instead."""
+    port = cluster.masters[1].port
+    metrics = make_app(celery_app, metrics_store=f"redis://127.0.0.1:{port}/0").test_client().get("/metrics").text
+    assert 'celery_health_scrape_success{source="store"} 0.0' in metrics
+    assert (
+        f"Redis at 127.0.0.1:{port} is a node of a Redis Cluster, and the keys {{celery_health}}:* are on another one: "
+        "give metrics_store=redis+cluster://HOST:PORT"
+    ) in caplog.text
+
+
+URLS = {
+    "redis+cluster://h:1": ((("h", 1),), {}, 0),
+    "redis+cluster://:p%40ss@h:1,[::1]:2/0?ssl_cert_reqs=none": ((("h", 1), ("::1", 2)), {"password": "p@ss"}, 0),
+    "sentinel://u:p,q@a;b:2/3": ((("a", 7), ("b", 2)), {"username": "u", "password": "p,q"}, 3),
+    "sentinel://:p@a:1/2;sentinel://:p@b:2/2": ((("a", 1), ("b", 2)), {"password": "p"}, 2),
+}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_of_several_hosts_is_read(url: str) -> None:
+    """Hosts, login and database are found in our form of the URL and in kombu's."""
+    address = parse(url, 7)
+    assert (address.hosts, address.login, address.database) == URLS[url]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis+cluster://:s3#cr3t@h", "redis+cluster://:s3/cr3t@h", "redis+cluster://:12,cr3t", "sentinel://h:p/a"],
+)
+def test_a_url_of_several_hosts_that_is_none_is_refused(url: str) -> None:
+    """What an unescaped password leaves is no host, and is not shown."""
+    with pytest.raises(ConfigurationError, match="percent-encode") as refused:
+        parse(url, 7)
+    assert "cr3t" not in str(refused.value)
+
+
+def test_a_cluster_has_no_databases() -> None:
+    """Another database than 0 is refused when the store is opened."""
+    with pytest.raises(ConfigurationError, match="database 0 alone"):
+        open_store(Celery(set_as_current=False), Settings(metrics_store="redis+cluster://h:1/2"))
