@@ -16,9 +16,9 @@ from uuid import uuid4
 from ..counts import Counts
 from ..errors import StoreUnavailable
 from ..settings import Settings
-from . import script
 from .connect import Server, connect
 from .protocol import Added
+from .script import TOTALS_GONE, WRITER_GONE, Script
 
 #: Fields of the totals that a scrape reads in one call; of more in several, and of more than this none.
 FIELDS_AT_ONCE, MAX_FIELDS = 10_000, 200_000
@@ -39,6 +39,7 @@ class RedisStore:
         self._client = server.client
         self._max_customers = max_customers
         self._tag = global_prefix + "{" + key_prefix + "}"
+        self._script = Script(server.client)
         self._info_refused = False
 
     @classmethod
@@ -65,7 +66,7 @@ class RedisStore:
         """See ``Store.add``."""
         keys = [f"{self._tag}:totals", f"{self._tag}:customers", f"{self._tag}:writer:{writer}"]
         with self._errors_translated():
-            result = script.run(self._client, keys, sequence, self._max_customers, counts)
+            result = self._script(keys, sequence, self._max_customers, counts)
         if result < 0:
             raise StoreUnavailable(
                 f"job totals: {self}: {keys[-result - 1]} holds something that this package has not written there; "
@@ -73,7 +74,7 @@ class RedisStore:
                 cause="UnexpectedContent",
                 refused=True,
             )
-        return Added(totals_gone=bool(result & script.TOTALS_GONE), writer_gone=bool(result & script.WRITER_GONE))
+        return Added(totals_gone=bool(result & TOTALS_GONE), writer_gone=bool(result & WRITER_GONE))
 
     def totals(self, timeout_seconds: float = 2.0) -> Counts:
         """See ``Store.totals``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
@@ -14,26 +15,33 @@ WRITER_TTL_SECONDS = 7 * 24 * 3600
 #: Bits of what the script returns.
 TOTALS_GONE, WRITER_GONE = 2, 4
 
-SOURCE = files(__package__).joinpath("add.lua").read_text()
-DIGEST = hashlib.sha1(SOURCE.encode()).hexdigest()  # noqa: S324  (Redis names scripts by it)
 
+class Script:
+    """Runs ``add.lua`` by its digest, and sends its source only where Redis does not know it.
 
-def run(client: Any, keys: list[str], sequence: int, max_customers: int, counts: Counts) -> int:
-    """Call the script, and return what it returns.
+    redis-py's own class for scripts would want the right to ``SCRIPT LOAD`` besides.
 
     Arguments:
-        client: a redis-py client.
-        keys: of totals, customers and the writer.
+        client: of redis-py.
     """
-    from redis.exceptions import NoScriptError
 
-    arguments = [*keys, sequence, WRITER_TTL_SECONDS, max_customers, *dump(counts)]
-    try:
-        result = client.evalsha(DIGEST, len(keys), *arguments)
-    except NoScriptError:
-        result = None
-    # Not redis-py's Script: it would want the right to SCRIPT LOAD besides.
-    return int(client.eval(SOURCE, len(keys), *arguments) if result is None else result)
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._source = files(__package__).joinpath("add.lua").read_text()
+        self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, keys: list[str], sequence: int, max_customers: int, counts: Counts) -> int:
+        """What the script returns.
+
+        Arguments:
+            keys: of totals, customers and the writer.
+        """
+        from redis.exceptions import NoScriptError
+
+        arguments = [*keys, sequence, WRITER_TTL_SECONDS, max_customers, *dump(counts)]
+        with suppress(NoScriptError):
+            return int(self._client.evalsha(self._digest, len(keys), *arguments))
+        return int(self._client.eval(self._source, len(keys), *arguments))
 
 
 def dump(counts: Counts) -> list[Any]:
