@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,12 +102,36 @@ def test_watch_checks_again_until_interrupted(
     """``--watch`` sees a worker come, and Ctrl-C ends it with the exit code of the last verdict."""
     watch = Process([*COMMAND, "--watch", "0.2", "--timeout", "1"], tmp_path / "watch", celery_environ(redis.url))
     started.append(watch)
-    watch.wait_for("UNHEALTHY: No active Celery workers found")
+    watch.wait_for(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\nUNHEALTHY: No active Celery workers found")
     start_worker(redis.url)
     watch.wait_for("\nHEALTHY: 1 worker answers")
     watch.send_signal(signal.SIGINT)
     assert watch.wait() == 0
     assert "Traceback" not in watch.output()
+
+
+def test_watch_fits_the_terminal_and_shows_the_time(redis: RedisServer) -> None:
+    """On a terminal each check begins with its time, and its lines end with how many more there are."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 5, 50, 0, 0))
+    watch = subprocess.Popen(
+        [*COMMAND, "--watch", "0.1", "--timeout", "0.1", "--verbose"],
+        env=celery_environ(redis.url, {"NO_COLOR": "1"}),
+        cwd=ROOT,
+        stdout=theirs,
+    )
+    os.close(theirs)
+    text = ""
+    while text.count("\x1b[H\x1b[2J") < 3:
+        text += os.read(ours, 10_000).decode()
+    watch.send_signal(signal.SIGINT)
+    assert watch.wait(20) == 1
+    os.close(ours)
+    screen = text.split("\x1b[H\x1b[2J")[1].splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", screen[0])
+    assert screen[1].startswith("UNHEALTHY: ")
+    assert sum(-(-len(line) // 50) or 1 for line in screen) <= 4
+    assert re.fullmatch(r"\.\.\. \d+ more lines", screen[-1])
 
 
 @pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

@@ -99,7 +99,10 @@ def test_json_is_the_body_of_health(redis: RedisServer) -> None:
 @pytest.mark.parametrize(
     ("options", "environ", "message"),
     [
-        (["--timeout", "0"], {}, "0.0 is not in the range x>0"),
+        (["--timeout", "0"], {}, "0.0 is not in the range 0<x<=86400"),
+        (["--timeout", "1e10"], {}, "10000000000.0 is not in the range 0<x<=86400"),
+        (["--timeout", "nan"], {}, "timeout_seconds=nan is not allowed: give a number above 0"),
+        (["--watch", "nan"], {}, "--watch takes seconds from 0.1 to 86400"),
         (["--format", "xml"], {}, "'xml' is not one of 'text', 'json'"),
         (["--nothing"], {}, "No such option"),
     ],
@@ -112,6 +115,49 @@ def test_wrong_usage_is_exit_code_2(
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nagios", "--format", "json"], "--nagios and --format json exclude each other"),
+        (["--nagios", "--nothing"], "No such option"),
+        (["--timeout", "x|y\n", "--nagios"], "Invalid value for '--timeout': 'x/y\\n' is not a valid float"),
+    ],
+)
+def test_nagios_is_told_of_wrong_usage_as_unknown(options: list[str], message: str) -> None:
+    """2 is CRITICAL to Nagios: usage that is wrong is one line on standard output, and exit code 3."""
+    done = run("memory://", *options)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (3, 1, "")
+    assert done.stdout.startswith(f"CELERY UNKNOWN - {message}")
+
+
+def test_nagios_is_told_of_a_crash_as_unknown() -> None:
+    """An exception of the user's factory is no verdict: exit code 3 and its type, the traceback on standard error."""
+    crash = "from celery_health_bp.cli.command import *; health_command(lambda: 1/0, 'x').main(['--nagios'])"
+    done = subprocess.run([sys.executable, "-c", crash], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (3, "CELERY UNKNOWN - ZeroDivisionError: see the traceback\n")
+    assert "ZeroDivisionError: division by zero" in done.stderr
+
+
+def test_verbose_json_has_the_tasks(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+    """Running and scheduled tasks stand beside the body of ``health/`` as in ``tasks/``; not known is null."""
+    options = ("--format", "json", "--verbose", "--timeout", "1")
+    nobody = json.loads(run(redis.url, *options).stdout)
+    assert (nobody["running"], nobody["scheduled"], nobody["running_count"]) == (None, None, None)
+    start_worker(redis.url)
+    client = Celery("upstream", broker=redis.url)
+    running = client.send_task("tests.jobs.work", kwargs={"seconds": 20, "customer_id": "sekrit"})
+    later = client.send_task("tests.jobs.fail", args=["sekrit"], countdown=600)
+
+    def both_known() -> bool:
+        done = run(redis.url, *options)
+        assert "sekrit" not in done.stdout
+        body = json.loads(done.stdout)
+        ids = [[task["task_id"] for task in body[key]] for key in ("running", "scheduled")]
+        return (ids, body["running_count"], "details" in body) == ([[running.id], [later.id]], 1, True)
+
+    wait_until(both_known, "both tasks are in the JSON")
 
 
 def test_a_pipe_gets_no_colour(redis: RedisServer) -> None:

@@ -131,3 +131,55 @@ def test_the_system_check_names_what_celery_health_must_be(tmp_path: Path, value
     done = manage("memory://", "check", DJANGO_SETTINGS_MODULE="wrong", PYTHONPATH=str(tmp_path))
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert f"(celery_health.E001) {sentence}" in done.stderr
+
+
+def test_the_management_command_takes_djangos_own_options() -> None:
+    """Options that every management command has are taken; they change nothing but colour."""
+    standard = ["--no-color", "--traceback", "--verbosity", "2", "--skip-checks", "--settings", "project.settings"]
+    done = manage("memory://", "celery_health", "--timeout", "0.1", *standard)
+    assert (done.returncode, done.stderr, done.stdout.split(":")[0]) == (1, "", "UNHEALTHY")
+    done = manage("memory://", "celery_health", "--timeout", "0.1", "--force-color", "--pythonpath", ".")
+    assert done.stdout.startswith("\x1b[31m")
+    assert "--watch [SECONDS]" in manage("memory://", "celery_health", "--help").stdout
+
+
+def test_the_management_command_tells_nagios_of_wrong_usage() -> None:
+    """With ``--nagios`` wrong usage is exit code 3 and one line, as with the other two commands."""
+    for wrong in (["--timeout", "never"], ["--nothing"], ["--format", "json"]):
+        done = manage("memory://", "celery_health", "--nagios", *wrong)
+        assert (done.returncode, done.stdout.count("\n"), done.stderr) == (3, 1, "")
+        assert done.stdout.startswith("CELERY UNKNOWN - ")
+
+
+CALLS = """
+import io, json, django
+django.setup()
+from django.core.management import call_command, CommandError
+def call(*arguments, **options):
+    out = io.StringIO()
+    try:
+        call_command("celery_health", *arguments, stdout=out, **options)
+        return 0, out.getvalue()
+    except SystemExit as end:
+        return end.code, out.getvalue()
+code, text = call(verbose=True, timeout=5)
+assert code == 0 and text.startswith("HEALTHY") and "WORKER " in text, text
+code, text = call("--format=json", verbose=True)
+assert code == 0 and json.loads(text)["running"] == [], text
+code, text = call(format="json", timeout=5.0)
+assert code == 0 and json.loads(text)["status"] == "healthy", text
+assert call(nagios=True)[1].startswith("CELERY OK")
+assert call(format="xml")[0] == 2
+assert call(nagios=True, format="json")[0] == 3
+try:
+    call_command("celery_health", "--nothing")
+except CommandError as error:
+    assert "--nothing" in str(error)
+"""
+
+
+def test_call_command_takes_every_option(project: str, redis: RedisServer) -> None:
+    """``call_command`` takes the options as words and as keywords, writes to ``stdout``, and returns if all is well."""
+    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT), "DJANGO_SETTINGS_MODULE": "project.settings"})
+    done = subprocess.run([sys.executable, "-c", CALLS], env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -6,8 +6,12 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import sys
+import time
+import traceback
 from collections.abc import Callable
+from contextlib import closing
 from threading import Event
 from typing import Any
 
@@ -17,9 +21,10 @@ from ..errors import CeleryHealthError
 from ..health import CeleryHealth
 from ..notes import logger as notes
 from ..report import DEGRADED, HEALTHY, UNHEALTHY, HealthReport
-from ..schemas import health_body
+from ..schemas import health_body, tasks_body
 from ..settings import Settings
-from .render import headline, lines, nagios_line
+from .options import OPTIONS, Options
+from .render import fitted, headline, lines, nagios_line, nagios_unknown
 
 #: 2 is click's code for wrong usage, and reserved by Docker: never a verdict.
 EXIT_CODES = {HEALTHY: 0, DEGRADED: 0, UNHEALTHY: 1}
@@ -34,20 +39,17 @@ SILENT = logging.NullHandler()
 HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What the user asked for; the fields are the options of the command.
+class _Command(click.Command):
+    """Tells Nagios of wrong usage too: click's 2 is its CRITICAL."""
 
-    Attributes:
-        timeout: deadline in seconds; ``None``: the setting.
-        watch: seconds between two checks; ``None``: one check.
-    """
-
-    verbose: bool = False
-    format: str = "text"
-    timeout: float | None = None
-    watch: float | None = None
-    nagios: bool = False
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
+        nagios = "--nagios" in args
+        try:
+            return super().make_context(info_name, args, *rest, **extra)
+        except click.UsageError as exc:
+            if not nagios:
+                raise
+            sys.exit(unknown(exc.format_message()))
 
 
 def health_command(find_health: Callable[[], CeleryHealth], name: str) -> click.Command:
@@ -60,68 +62,64 @@ def health_command(find_health: Callable[[], CeleryHealth], name: str) -> click.
         """
         sys.exit(run(find_health, Options(**options)))
 
-    for option in (
-        click.option("--nagios", is_flag=True, help="One line with perfdata; exit code 0, 1, 2 or 3."),
-        click.option(
-            "--watch",
-            is_flag=False,
-            flag_value=2.0,
-            type=click.FloatRange(min=0.1),
-            metavar="[SECONDS]",
-            help="Check every 2 (or so many) seconds until Ctrl-C.",
-        ),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="SECONDS",
-            help="Deadline of a check; the setting timeout_seconds if not given.",
-        ),
-        click.option(
-            "--format",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            show_default=True,
-            help="Text, or the body of health/.",
-        ),
-        click.option("--verbose", is_flag=True, help="Add workers, queues, running and scheduled tasks."),
-    ):
-        command = option(command)
-    return click.command(name)(command)
+    return _Command(name, callback=command, params=list(OPTIONS), help=command.__doc__)
+
+
+def unknown(message: str) -> int:
+    """Tell Nagios that there is no verdict; the exit code."""
+    click.echo(nagios_unknown(message))
+    return NAGIOS_UNKNOWN
 
 
 def run(find_health: Callable[[], CeleryHealth], options: Options) -> int:
     """Check and print, on standard output the report alone; the exit code."""
     notes.addHandler(SILENT)
     try:
+        options.check()
         given = find_health()
-        settings = dataclasses.replace(
-            given.settings, cache_seconds=0, timeout_seconds=options.timeout or given.settings.timeout_seconds
-        )
-        health = CeleryHealth(lambda: given.app, settings)
-        report = _check(health, options)
-        health.close()
+        timeout = given.settings.timeout_seconds if options.timeout is None else options.timeout
+        settings = dataclasses.replace(given.settings, cache_seconds=0, timeout_seconds=timeout)
+        with closing(CeleryHealth(given.app, settings)) as health:
+            report = _check(health, options)
     except CeleryHealthError as exc:
         if options.nagios:
-            click.echo(f"CELERY UNKNOWN - {exc}")
-            return NAGIOS_UNKNOWN
+            return unknown(str(exc))
         click.echo(f"Error: {exc}", err=True)
         return EXIT_USAGE
+    except Exception as exc:
+        if not options.nagios:
+            raise
+        traceback.print_exc()
+        return unknown(f"{type(exc).__name__}: see the traceback")
     return (NAGIOS_EXIT_CODES if options.nagios else EXIT_CODES)[report.status]
 
 
 def _check(health: CeleryHealth, options: Options) -> HealthReport:
     """Print one report, or one after the other; the last one is returned."""
+    report = None
     while True:
-        report = health.check()
-        text = render(report, health.settings, options)
-        in_place = options.watch is not None and sys.stdout.isatty()
-        click.echo(HOME_AND_CLEAR + text if in_place else text)
-        if options.watch is None:
-            return report
         try:
+            report = health.check()
+            click.echo(_screen(report, health.settings, options), color=options.color)
+            if options.watch is None:
+                return report
             Event().wait(options.watch)
         except KeyboardInterrupt:
+            if report is None:
+                raise
             return report
+
+
+def _screen(report: HealthReport, settings: Settings, options: Options) -> str:
+    """The report; one of many begins with its time, and takes the place of the last one on a terminal."""
+    text = render(report, settings, options)
+    if options.watch is None or options.nagios or options.format == "json":
+        return text
+    text = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(report.observation.taken_at))}\n{text}"
+    if not sys.stdout.isatty():
+        return text
+    columns, rows = shutil.get_terminal_size()
+    return HOME_AND_CLEAR + fitted(text, columns, rows - 1)  # the cursor stands in the last one
 
 
 def render(report: HealthReport, settings: Settings, options: Options) -> str:
@@ -129,8 +127,20 @@ def render(report: HealthReport, settings: Settings, options: Options) -> str:
     if options.nagios:
         return nagios_line(report, settings)
     if options.format == "json":
-        return json.dumps(health_body(report, verbose=options.verbose), indent=2)
+        return json.dumps(_json_body(report, verbose=options.verbose), indent=2)
     first = headline(report, settings)
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+    on_terminal = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    if on_terminal if options.color is None else options.color:
         first = click.style(first, fg=COLOURS[report.status], bold=True)
     return "\n".join([first, *lines(report, settings, verbose=options.verbose)])
+
+
+def _json_body(report: HealthReport, *, verbose: bool) -> dict[str, Any]:
+    """The body of ``health/``; with the tasks of ``tasks/`` beside it, null where nobody could be asked."""
+    body = health_body(report, verbose=verbose)
+    observation = report.observation
+    if verbose and observation.workers and observation.problem is None:
+        body |= tasks_body(observation.running, observation.scheduled, sys.maxsize)
+    elif verbose:
+        body |= dict.fromkeys(("running", "scheduled", "running_count"))
+    return body

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import accumulate
+
+from click import unstyle
 
 from ..report import DEGRADED, HEALTHY, UNHEALTHY, HealthReport, Observation, Worker
 from ..settings import Settings
@@ -37,6 +40,21 @@ def nagios_line(report: HealthReport, settings: Settings) -> str:
     ]
     data = [f"workers={len(report.active_workers)};;{settings.min_workers}:", *lengths]
     return f"CELERY {NAGIOS[state.lower()]} - {why.replace('|', '/')} | {' '.join(data)}"
+
+
+def nagios_unknown(message: str) -> str:
+    """The line of a check that came to no verdict."""
+    return f"CELERY UNKNOWN - {' '.join(message.split()).replace('|', '/')}"
+
+
+def fitted(text: str, columns: int, rows: int) -> str:
+    """As many lines as so many rows have room for; the last one says how many more there are."""
+    every = text.splitlines()
+    heights = [max(1, -(-len(unstyle(line)) // max(1, columns))) for line in every]
+    if sum(heights) <= rows:
+        return text
+    kept = sum(height < rows for height in accumulate(heights))
+    return "\n".join([*every[:kept], f"... {len(every) - kept} more lines"])
 
 
 def lines(report: HealthReport, settings: Settings, *, verbose: bool) -> list[str]:
