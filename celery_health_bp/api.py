@@ -184,7 +184,7 @@ def _json(body: dict[str, Any], status: int) -> Response:
 
 
 def _text(body: dict[str, Any]) -> str:
-    return json.dumps(body) + "\n"
+    return json.dumps(body, allow_nan=False) + "\n"
 
 
 def _response(text: str, status: int) -> Response:

@@ -57,6 +57,7 @@ class Answers:
         silent: node that answered lately and did not now -> seconds since it did.
         doubled: names under which two nodes answer.
         others: node name -> the same of workers of other applications; in none of the above.
+        unread: names of nodes with a reply that was too long to be read.
     """
 
     facts: Mapping[str, Mapping[str, Any]]
@@ -64,6 +65,7 @@ class Answers:
     silent: Mapping[str, float]
     doubled: Collection[str]
     others: Mapping[str, Mapping[str, Any]]
+    unread: Collection[str] = ()
 
 
 class Fleet:
@@ -108,7 +110,7 @@ class Fleet:
         line = self._with_line(exchange, timeout_seconds)
         others = {plain(node): facts for node, facts in line.facts.items() if is_another(node)}
         doubled = sorted(node for node in line.doubled if not is_another(node))
-        return Answers(_own_facts(line), lengths, self._silent(line), doubled, others)
+        return Answers(_own_facts(line), lengths, self._silent(line), doubled, others, sorted(line.unread))
 
     def ask_counts(self, nodes: Collection[str], timeout_seconds: float) -> Mapping[str, Any]:
         """Ask these nodes for their job counts; those that do not answer are left out, ``None`` is an error's.

@@ -22,6 +22,7 @@ from celery import Celery
 from celery.local import Proxy
 
 from .agreement import Agreement
+from .applications import own_name
 from .arguments import factory_of, made_by, require
 from .broker import IO_TIMEOUT_SECONDS
 from .counts import Counts
@@ -202,6 +203,7 @@ class _Process:
         self._pid = os.getpid()
         self._store_found = _open_store(app, settings)
         warn_if_untested()
+        own_name(app)  # makes the app's tasks
         with suppress(Exception):  # a wrong broker URL is for the check to tell
             # Importing the transport takes as long as many checks: it is no part of a deadline.
             share_no_locks(app)
@@ -360,6 +362,7 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
         not_known=(
             *(f"{name}: not answering since {seconds} s" for name, seconds in silent.items()),
             *(f"{name}: several nodes answer under this name, one of them is shown" for name in answers.doubled),
+            *(f"{name}: a reply was too long to be read" for name in answers.unread),
             *delivery_notes(workers, time.time()),
             *(
                 f"{worker.name} of the application {worker.application} consumes queue {queue}: it takes our messages"

@@ -18,11 +18,15 @@ from kombu import Connection, Consumer, Producer, Queue
 from . import reply_queue
 from .broker import drop_connection, open_connection
 from .queues import read_lengths
+from .replies import one_line, sender_of
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 #: Longer than a worker takes from looking up where a reply goes to sending it.
 SETTLE_SECONDS = 0.02
+
+#: A longer reply is not read: some 10,000 attempts with their arguments are shorter.
+MAX_REPLY_BYTES = 8 * 2**20
 
 #: A reply: who answered what (node name, command).
 Pair = tuple[str, str]
@@ -43,6 +47,7 @@ class Line:
         answered: the same as pairs.
         late: pairs that answered to an earlier ``begin``; the caller takes them out.
         doubled: nodes that answered the same command twice.
+        unread: nodes with a reply that is too long to be read.
         blocked: the broker has told us that it blocks publishers.
 
     Raises:
@@ -82,7 +87,7 @@ class Line:
             [self._queue],
             accept=self._mailbox.accept,
             no_ack=True,
-            callbacks=[self._on_reply],
+            on_message=self._on_message,
             on_decode_error=self._on_unreadable,
         )
         self._consumer.consume()
@@ -111,6 +116,7 @@ class Line:
         self.facts: dict[str, dict[str, Any]] = defaultdict(dict)
         self.answered: set[Pair] = set()
         self.doubled: set[str] = set()
+        self.unread: set[str] = set()
 
     def publish(self, commands: Mapping[str, Mapping[str, Any]], nodes: list[str] | None = None) -> None:
         """Send commands (name -> arguments) to these nodes, or to every worker."""
@@ -177,15 +183,36 @@ class Line:
         drop_connection(self.connection)
         reply_queue.abandon(self._name)
 
-    def _on_reply(self, body: Any, message: Any) -> None:
-        ticket, _, command = str(message.headers.get("ticket", "")).partition(".")
-        if not isinstance(body, dict):
+    def _on_message(self, message: Any) -> None:
+        if len(message.body or b"") > MAX_REPLY_BYTES:
+            self._on_long_reply(message)
             return
-        for node, reply in body.items():
-            if not (isinstance(reply, dict) and "error" in reply):
-                self._take(node, command, ticket, reply)
-            elif ticket == self._ticket:
-                self.facts.setdefault(node, {})
+        try:
+            body = message.decode()
+        except Exception as exc:  # whatever a serializer raises
+            self._on_unreadable(message, exc)
+        else:
+            self._on_reply(body, message)
+
+    def _on_reply(self, body: Any, message: Any) -> None:
+        if not isinstance(body, dict) or len(body) != 1:
+            return
+        ((name, reply),) = body.items()
+        node = one_line(name)
+        if node is None:
+            return
+        ticket, command = _ticket_of(message)
+        if not (isinstance(reply, dict) and "error" in reply):
+            self._take(node, command, ticket, reply)
+        elif ticket == self._ticket:
+            self.facts.setdefault(node, {})
+
+    def _on_long_reply(self, message: Any) -> None:
+        """Decoding would cost a dozen times its length in memory: the node has answered, what is not known."""
+        node, (ticket, command) = sender_of(message.body), _ticket_of(message)
+        if node is not None:
+            self._take(node, command, ticket, None)
+            self.unread.add(node)
 
     def _take(self, node: str, command: str, ticket: str, reply: Any) -> None:
         node, said = self._read(node, command, reply)
@@ -207,3 +234,10 @@ class Line:
 
     def _on_unblocked(self, *_: Any) -> None:
         self.blocked = False
+
+
+def _ticket_of(message: Any) -> tuple[str, str]:
+    """The ticket of ``begin``, and the command."""
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    ticket, _, command = str(headers.get("ticket", "")).partition(".")
+    return ticket, command

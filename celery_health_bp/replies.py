@@ -1,16 +1,19 @@
 """What a worker's replies to Celery's control commands say of it, as attributes of a ``Worker``.
 
 Each reply is read as it arrives: of a thousand workers' replies nothing else
-is kept. They come over the network from any version of Celery: what is not as
-expected becomes ``None``, never an error.
+is kept. They come over the network from any version of Celery, or from anybody: what
+is not as expected becomes ``None``, never an error; a text has one line, which a
+terminal shows as it is.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .counts import MAX_NUMBER
 from .ledger import STATS_KEY
 from .report import MAX_NAME, MAX_NAMES, RunningTask, ScheduledTask, Sending, StoreFacts, TaskFacts, Worker
 
@@ -23,6 +26,11 @@ MAX_TIME = 1e11
 CLASS_NAME = re.compile(r"\w{1,64}", re.ASCII)
 #: No worker has more tasks.
 MAX_TASKS = 1_000_000
+#: A reply in JSON begins with the name of its node, within so many characters.
+MAX_SENDER = 2000
+SENDER = re.compile(r'\s*\{\s*("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*")\s*:')
+#: Queues and pool processes of a worker that are shown.
+MAX_ENTRIES = 10_000
 
 
 def facts_of(node: str, command: str, reply: Any) -> dict[str, Any]:
@@ -47,17 +55,26 @@ def worker_of(name: str, facts: Mapping[str, Any]) -> Worker | None:
     return Worker(name, **facts) if "pool" in facts or "queues" in facts else None
 
 
+def sender_of(body: bytes | str) -> str | None:
+    """The node whose reply this is, from its beginning; ``None`` if it is not JSON."""
+    beginning = body[:MAX_SENDER] if isinstance(body, str) else bytes(body[:MAX_SENDER]).decode("utf-8", "replace")
+    found = SENDER.match(beginning)
+    return one_line(json.loads(found[1])) if found else None
+
+
 def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
     pool, ours = _mapping(stats.get("pool")), _mapping(stats.get(STATS_KEY))
     inspection = _mapping(ours.get("inspection"))
     facts: dict[str, Any] = {
         "pool": _pool_name(pool.get("implementation")),
         "concurrency": _number(pool.get("max-concurrency")),
-        "processes": tuple([pid for pid in _list(pool.get("processes")) if isinstance(pid, int)]),
+        "processes": tuple(
+            [pid for pid in _list(pool.get("processes"))[:MAX_ENTRIES] if type(pid) is int and 0 <= pid <= MAX_NUMBER]
+        ),
         "uptime_seconds": _number(stats.get("uptime")),
         "monitored": STATS_KEY in stats,
         "inspected": bool(inspection),
-        "application": _name(ours.get("application")),
+        "application": one_line(ours.get("application")),
         "store": _store(ours.get("store")),
         "sending": _sending(_mapping(ours.get("store"))),
         "tasks": _tasks(ours.get("tasks")),
@@ -68,20 +85,14 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _name(value: Any) -> str | None:
-    return value[:MAX_TEXT] if isinstance(value, str) else None
-
-
 def _store(store: Any) -> StoreFacts | None:
     """``None`` for workers of version 0.1, which say its kind alone, and for nonsense."""
     if not isinstance(store, dict):
         return None
-    kind, place, keys = (store.get(key) for key in ("kind", "place", "keys"))
-    if isinstance(kind, str) and isinstance(place, str) and isinstance(keys, str):
-        identity = store.get("id")
-        known = identity[:MAX_TEXT] if isinstance(identity, str) else None
-        return StoreFacts(kind[:MAX_TEXT], place[:MAX_TEXT], keys[:MAX_TEXT], known)
-    return None
+    kind, place, keys = (one_line(store.get(key)) for key in ("kind", "place", "keys"))
+    if kind is None or place is None or keys is None:
+        return None
+    return StoreFacts(kind, place, keys, one_line(store.get("id")))
 
 
 def _sending(store: Mapping[str, Any]) -> Sending | None:
@@ -89,11 +100,12 @@ def _sending(store: Mapping[str, Any]) -> Sending | None:
         return None
     since: Any = store.get("failing_since")
     error, unsent = store.get("error"), store.get("unsent")
+    notes = map(one_line, _list(store.get("notes"))[:MAX_NOTES])
     return Sending(
         failing_since=since if type(since) in (int, float) and 0 < since < MAX_TIME else None,
         error=error if isinstance(error, str) and CLASS_NAME.fullmatch(error) else "",
-        unsent=unsent if type(unsent) is int else 0,
-        notes=tuple([note[:MAX_TEXT] for note in _list(store.get("notes")) if isinstance(note, str)][:MAX_NOTES]),
+        unsent=unsent if type(unsent) is int and _number(unsent) else 0,
+        notes=tuple([note for note in notes if note is not None]),
     )
 
 
@@ -104,39 +116,45 @@ def _tasks(tasks: Any) -> TaskFacts | None:
     registered, counted = tasks.get("registered"), tasks.get("counted")
     if type(registered) is not int or type(counted) is not int or not 0 <= counted <= registered <= MAX_TASKS:
         return None
-    names = [name for name in _list(tasks.get("not_counted"))[:MAX_NAMES] if isinstance(name, str)]
-    return TaskFacts(registered, counted, tuple([name[:MAX_NAME] for name in names]))
+    names = map(one_line, _list(tasks.get("not_counted"))[:MAX_NAMES])
+    return TaskFacts(registered, counted, tuple([name[:MAX_NAME] for name in names if name is not None]))
 
 
 def _running(worker: str, reply: Any) -> tuple[RunningTask, ...] | None:
     if not isinstance(reply, list):
         return None
-    requests = [_mapping(item) for item in reply]
     return tuple(
-        RunningTask(worker, _task_name(request), str(request.get("id")), _number(request.get("time_start")))
-        for request in requests
+        [
+            RunningTask(worker, *task, _number(request.get("time_start")))
+            for request in map(_mapping, reply)
+            if (task := _task(request))
+        ]
     )
 
 
 def _scheduled(worker: str, reply: Any) -> tuple[ScheduledTask, ...] | None:
     if not isinstance(reply, list):
         return None
-    entries = [(_mapping(item), _mapping(_mapping(item).get("request"))) for item in reply]
     return tuple(
-        ScheduledTask(worker, _task_name(request), str(request.get("id")), _text(entry.get("eta")))
-        for entry, request in entries
+        [
+            ScheduledTask(worker, *task, one_line(entry.get("eta")))
+            for entry in map(_mapping, reply)
+            if (task := _task(_mapping(entry.get("request"))))
+        ]
     )
 
 
-def _task_name(request: Mapping[str, Any]) -> str:
-    """The registered name; ``name`` may be a ``shadow`` that the caller gave."""
-    return str(request.get("type") or request.get("name"))
+def _task(request: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Registered name (``name`` may be a ``shadow`` that the caller gave) and id; ``None``: this is no task."""
+    name, task_id = one_line(request.get("type") or request.get("name")), one_line(request.get("id"))
+    return (name, task_id) if name is not None and task_id is not None else None
 
 
 def _queue_names(_: str, reply: Any) -> tuple[str, ...] | None:
     if not isinstance(reply, list):
         return None
-    return tuple(sorted([str(queue["name"]) for queue in reply if isinstance(queue, dict) and "name" in queue]))
+    names = [one_line(queue.get("name")) for queue in map(_mapping, reply[:MAX_ENTRIES])]
+    return tuple(sorted([name for name in names if name is not None]))
 
 
 def _reserved(_: str, reply: Any) -> int | None:
@@ -145,7 +163,8 @@ def _reserved(_: str, reply: Any) -> int | None:
 
 def _pool_name(implementation: Any) -> str | None:
     """``prefork`` of ``celery.concurrency.prefork:TaskPool``."""
-    return str(implementation).partition(":")[0].rpartition(".")[2] if implementation else None
+    path = one_line(implementation)
+    return path.partition(":")[0].rpartition(".")[2] if path else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -157,11 +176,21 @@ def _list(value: Any) -> list[Any]:
 
 
 def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Nothing here is negative, and JSON has no NaN, infinity or number of 400 digits."""
+    return value if type(value) in (int, float) and 0 <= value <= MAX_NUMBER else None
 
 
-def _text(value: Any) -> str | None:
-    return str(value) if value is not None else None
+def one_line(value: Any) -> str | None:
+    """A text of a reply as it may be shown; ``None`` if it is no text.
+
+    At most ``MAX_TEXT`` characters; those that move the cursor, change colours or the
+    direction of writing, or are no characters at all become ``?``.
+    """
+    if not isinstance(value, str):
+        return None
+    if value.isprintable() and len(value) <= MAX_TEXT:
+        return value
+    return "".join([one if one.isprintable() else "?" for one in value[:MAX_TEXT]])
 
 
 #: Command -> the attribute that its reply tells, and who reads it.

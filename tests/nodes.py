@@ -27,12 +27,15 @@ class ScriptedNode:
 
     Arguments:
         replies: command -> reply; other commands get an error, as a real node gives it.
+        said_name: the name that its replies give, if it is not its own.
 
     Attributes:
         asked: how many commands have come.
     """
 
-    def __init__(self, app: Celery, name: str, replies: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, app: Celery, name: str, replies: dict[str, Any] | None = None, said_name: str | None = None
+    ) -> None:
         self.asked = 0
         self.delay_seconds = 0.0
         self._ended = threading.Event()
@@ -42,6 +45,7 @@ class ScriptedNode:
         for command, reply in (REPLIES if replies is None else replies).items():
             node.handlers[command] = self._handler(reply)
         self._consumer = node.listen()
+        node.hostname = said_name or name
         self._poll()  # subscribed from now on
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()

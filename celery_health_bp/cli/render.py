@@ -16,6 +16,9 @@ MAX_NAME = 40
 #: Words of the monitoring-plugins guidelines.
 NAGIOS = {HEALTHY: "OK", DEGRADED: "WARNING", UNHEALTHY: "CRITICAL"}
 
+#: What a label of performance data cannot hold.
+NO_LABEL = str.maketrans(dict.fromkeys("'=|", "_"))
+
 
 def headline(report: HealthReport, settings: Settings) -> str:
     """The verdict and why, on one line."""
@@ -34,7 +37,7 @@ def nagios_line(report: HealthReport, settings: Settings) -> str:
     """One line with performance data, as monitoring plugins print it."""
     state, _, why = headline(report, settings).partition(": ")
     lengths = [
-        f"'queue_{name}'={length};{settings.queue_length_threshold}"
+        f"'queue_{name.translate(NO_LABEL)}'={length};{settings.queue_length_threshold}"
         for name, length in report.queues.items()
         if length >= 0
     ]
