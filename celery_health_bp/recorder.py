@@ -130,6 +130,8 @@ class Recorder:
             thread.join(timeout=2 * SOCKET_TIMEOUT_SECONDS)
         if self.flush():  # a batch whose sending had failed before goes first,
             self.flush()  # then what was counted since
+        if self._sender is not None:
+            self._sender.say_unsent()
         if self._store is not None:
             self._store.close()
         # atexit calls this again: jobs of the threads pool may end after the worker (Celery up to 5.4).

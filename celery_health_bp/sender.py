@@ -6,13 +6,13 @@ import logging
 import os
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from .counts import Counts
+from .counts import COUNTERS, Counts
 from .errors import StoreUnavailable
 from .ledger import Ledger
 from .stores import MAX_BATCH, Added, Store
@@ -23,6 +23,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 LOOK_FLUSHES = 10
 #: How long a worker tells that totals were gone.
 GONE_SECONDS = 24 * 3600
+#: Tasks in the log line on what could not be sent.
+MAX_TASKS = 20
 
 
 class Sender:
@@ -54,6 +56,7 @@ class Sender:
         self._dangers: tuple[str, ...] = ()
         self._logged: set[str] = set()
         self._gone = 0.0, ""
+        self._said = Counter[tuple[str, str]]()
 
     def facts(self) -> dict[str, Any]:
         """Where the counts go and whether they arrive, for the worker's reply to ``stats``."""
@@ -96,6 +99,22 @@ class Sender:
             if self._watching and self._flushes >= self._look_at:
                 self._look()
         return True
+
+    def say_unsent(self) -> None:
+        """This process ends: log with its numbers what could not be sent, once."""
+        with self._lock:
+            left = Counter[tuple[str, str]]()
+            for counts in (self._ledger.copy(), *[counts for _, counts in self._parts]):
+                for series, number in counts.counters.items():
+                    left[series.task_name, series.kind] += number
+        if left and left != self._said:
+            logger.warning(
+                "job totals: %d counts could not be sent before this process ends, and %s will not have them: %s",
+                left.total(),
+                self._store,
+                _by_task(left),
+            )
+        self._said = left
 
     def _take(self) -> None:
         parts = list(enumerate(self._ledger.take().parts(MAX_BATCH), self._sequence + 1))
@@ -149,3 +168,14 @@ class Sender:
             if danger not in self._logged:
                 self._logged.add(danger)
                 logger.warning("job totals: %s", danger)
+
+
+def _by_task(numbers: Counter[tuple[str, str]]) -> str:
+    """Numbers of each kind for each task, those of the last tasks in one."""
+    tasks = sorted({task for task, _ in numbers})
+    parts = [
+        f"{task}: " + ", ".join([f"{numbers[task, kind]} {kind}" for kind in COUNTERS if (task, kind) in numbers])
+        for task in tasks[:MAX_TASKS]
+    ]
+    rest = sum(number for (task, _), number in numbers.items() if task in set(tasks[MAX_TASKS:]))
+    return "; ".join(parts) + (f"; {len(tasks) - MAX_TASKS} more tasks: {rest}" if rest else "")

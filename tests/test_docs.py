@@ -41,7 +41,7 @@ def guide(tmp_path: Path, redis: RedisServer, started: list[Process]) -> Guide:
 
 
 @pytest.mark.leaves("broker", reason="what the shell started is killed with it")
-@pytest.mark.parametrize("page", ["flask.md", "wsgi.md", "grafana.md", "kubernetes.md"])
+@pytest.mark.parametrize("page", ["flask.md", "wsgi.md", "grafana.md", "kubernetes.md", "redis.md"])
 def test_a_guide_does_what_it_shows(guide: Guide, page: str) -> None:
     """Every command of the page ends well and prints what the page shows."""
     guide.follow(page)
@@ -74,6 +74,7 @@ def test_the_commands_of_the_runbook_work_on_a_live_fleet(guide: Guide) -> None:
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     """Python and console blocks stand on pages that are followed; the rest is parsed."""
     followed = {"flask.md", "wsgi.md", "grafana.md", "kubernetes.md", "django.md", "prometheus.md", "best-practices.md"}
+    followed |= {"redis.md"}
     for page in PAGES:
         languages = {language for language, _ in blocks(page)}
         assert (DOCS / page).read_text().count("```") == 2 * len(blocks(page)), page

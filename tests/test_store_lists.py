@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,13 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from celery_health_bp import Settings
 from celery_health_bp.errors import ConfigurationError
 from celery_health_bp.stores import open_store
 from celery_health_bp.stores.address import redis_urls
 
 from .exposition import JOB, Exposition
-from .processes import Worker, wait_until
+from .processes import ROOT, Worker, wait_until
 from .proxy import Proxy
 from .servers import RedisServer, free_port
 
@@ -66,10 +69,20 @@ def test_auto_takes_the_whole_list(urls: dict[str, Any], found: str | None) -> N
     assert redis_urls(Celery(**urls, set_as_current=False)) == found
 
 
+def test_each_url_of_the_guide_is_a_store() -> None:
+    """Every form of ``metrics_store`` that docs/redis.md lists opens, and is named without its password."""
+    urls = re.findall(r"^\| `(\w\S*://\S+)` \|", (ROOT / "docs" / "redis.md").read_text(), re.MULTILINE)
+    stores = [open_store(Celery(set_as_current=False), Settings(metrics_store=url)) for url in urls]
+    assert [store.place for store in stores if store is not None] == [
+        "redis://host:6379/0",
+        "sentinel://host:26379,host2:26379/0?master_name=mymaster",
+        "redis+cluster://host:6379,host2:6379",
+        "redis://host:6379/0;redis://host2:6379/0",
+    ]
+
+
 def test_a_list_that_a_password_has_broken_is_refused() -> None:
     """A ``;`` in a password makes a list of one URL: its halves are not taken for servers, and not shown."""
-    from celery_health_bp import Settings
-
     with pytest.raises(ConfigurationError, match="percent-encode") as refused:
         open_store(Celery(broker="redis://:12;s3cr3t@h:1/0", set_as_current=False), Settings())
     assert "s3cr3t" not in str(refused.value)
@@ -124,3 +137,23 @@ def test_a_lost_reply_sends_no_batch_to_the_second_server(
             send(celery_app, 10)
             wait_until(lambda expected=done: proxy.to_lose == 0 and completed(web) >= expected, f"{done} counted", 30)
     assert (completed(web), completed(on_second)) == (20, 0)
+
+
+def test_what_a_stopping_worker_cannot_send_is_logged_with_its_numbers(
+    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker]
+) -> None:
+    """With all servers down a worker that stops says once how many attempts of each task are lost, and ends."""
+    worker = start_worker(redis.url, environ=environ(";".join(server.url for server in servers)))
+    for server in servers:
+        server.stop()
+    send(celery_app, 3)
+    celery_app.send_task("tests.jobs.fail")
+    wait_until(lambda: worker.output().count(" succeeded in ") == 3, "three have run", 30)
+    worker.wait_for("no such table")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    found = re.findall(r"job totals: (\d+) counts could not be sent before this process ends, (.*)", worker.output())
+    assert len(found) == 1
+    assert found[0][0] == "8"
+    assert "tests.jobs.fail: 1 started, 1 failed; tests.jobs.work: 3 started, 3 completed" in found[0][1]
+    assert all(f"Redis at 127.0.0.1:{server.port}" in found[0][1] for server in servers)
