@@ -26,6 +26,11 @@ COUNTERS: dict[str, str | None] = {
 HISTOGRAM_OF = {"completed": "duration", "started": "queue_wait"}
 HISTOGRAMS = tuple(HISTOGRAM_OF.values())
 
+#: The longest task name and the longest of all other label values, in characters.
+MAX_TASK_NAME, MAX_LABEL = 255, 64
+#: Error types of a task's failures, and of its retries, that are told apart; every further one is ``other``.
+MAX_ERROR_TYPES = 100
+
 #: A larger number was not counted by us: scripts in Redis would round it.
 MAX_NUMBER = 2**53
 
@@ -33,9 +38,9 @@ MAX_NUMBER = 2**53
 SUM, INTERNAL_ERRORS = "sum", "internal_errors"
 
 
-def label_text(text: str) -> str:
-    """A text without NUL, which parts our fields, and without lone surrogates; both become ``?``."""
-    return text.replace("\0", "?").encode("utf-8", "replace").decode()
+def label_text(text: str, characters: int) -> str:
+    """A text without NUL, which parts our fields, and without lone surrogates (both become ``?``), cut to a length."""
+    return text[:characters].replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 class Series(NamedTuple):

@@ -11,13 +11,12 @@ from uuid import UUID
 
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
-from .counts import label_text
+from .counts import MAX_LABEL, label_text
 from .ledger import UNKNOWN
 from .settings import Settings
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-MAX_CHARACTERS = 64
 _ABSENT = inspect.Parameter.empty
 
 
@@ -30,15 +29,15 @@ def label_value(value: Any) -> str:
     Raises:
         BaseException: a ``__str__`` of the user's raised what is no ``Exception``.
     """
-    if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= MAX_CHARACTERS:
+    if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= MAX_LABEL:
         return value
     if isinstance(value, bool) or not isinstance(value, str | Number | UUID):
         return UNKNOWN
     try:
-        text = str(value)[:MAX_CHARACTERS]
+        text = str(value)
     except Exception:  # a __str__ of the user's, or an integer beyond sys.get_int_max_str_digits()
         return UNKNOWN
-    return label_text(text) or UNKNOWN
+    return label_text(text, MAX_LABEL) or UNKNOWN
 
 
 class CustomerFinder:

@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import NamedTuple
 
-from .counts import HISTOGRAM_OF, Counts, Histogram, Series, label_text
+from .counts import (
+    COUNTERS,
+    HISTOGRAM_OF,
+    MAX_ERROR_TYPES,
+    MAX_LABEL,
+    MAX_TASK_NAME,
+    Counts,
+    Histogram,
+    Series,
+    label_text,
+)
 
 #: So many events wait at most to be summed up; an attempt is two of them.
 MAX_EVENTS = 1000
@@ -19,7 +29,7 @@ MAX_EVENTS = 1000
 #: Key that a worker with this package adds to its ``stats`` reply.
 STATS_KEY = "celery_health"
 
-#: Label value of customers beyond ``max_customers``, and of attempts without one.
+#: Label value of customers and error types beyond their caps, and of attempts without a customer.
 OTHER, UNKNOWN = "other", "unknown"
 UNCAPPED = frozenset({"", OTHER, UNKNOWN})
 
@@ -41,14 +51,17 @@ class Ledger:
         bounds: upper bounds of the histograms in seconds, rising.
         max_customers: most customers per task that are held at once; every
             further one counts as ``other``. ``take`` starts anew.
+        max_error_types: the same of error types per task and kind.
     """
 
-    def __init__(self, bounds: Sequence[float], max_customers: int) -> None:
+    def __init__(self, bounds: Sequence[float], max_customers: int, max_error_types: int = MAX_ERROR_TYPES) -> None:
         self._bounds = bounds
         self._max_customers = max_customers
+        self._max_error_types = max_error_types
         self._events: deque[tuple[Outcome, str, str, float | None]] = deque()
         self._counts = Counts()
-        self._customers: dict[str, set[str]] = {}
+        #: What is capped -> the values that keep their name.
+        self._known: dict[str | tuple[str, str], set[str]] = {}
         # Celery counts from signal handlers too, which may interrupt the holder of this lock.
         self._lock = RLock()
 
@@ -78,7 +91,7 @@ class Ledger:
         """All counts since the last ``take``; they are the caller's from now on."""
         with self._lock:
             self._sum_up()
-            taken, self._counts, self._customers = self._counts, Counts(), {}
+            taken, self._counts, self._known = self._counts, Counts(), {}
         return taken
 
     def copy(self) -> Counts:
@@ -96,21 +109,30 @@ class Ledger:
             counters = self._counts.counters
             while self._events:
                 (kind, detail), task_name, customer_id, seconds = self._events.popleft()
-                series = Series(kind, task_name, detail, self._capped(task_name, customer_id))
+                customer_id = self._capped(task_name, customer_id, self._max_customers)
+                series = Series(kind, task_name, detail, customer_id)
                 number = counters.get(series)
                 if number is None:  # seen for the first time, or its name cannot be kept
-                    series = Series(kind, label_text(task_name), label_text(detail), series.customer_id)
+                    series = self._shown(series)
                     number = counters[series]
                 counters[series] = number + 1
                 if seconds is not None:
                     self._counts.histogram(HISTOGRAM_OF[kind], series.task_name).observe(seconds, self._bounds)
 
-    def _capped(self, task_name: str, customer_id: str) -> str:
-        if customer_id in UNCAPPED:
-            return customer_id
-        known = self._customers.setdefault(task_name, set())
-        if customer_id not in known:
-            if len(known) >= self._max_customers:
+    def _shown(self, series: Series) -> Series:
+        """The series with names that are sound, short and few."""
+        kind, task_name, detail, customer_id = series
+        task_name, detail = label_text(task_name, MAX_TASK_NAME), label_text(detail, MAX_LABEL)
+        if COUNTERS[kind] == "error_type":
+            detail = self._capped((kind, task_name), detail, self._max_error_types)
+        return Series(kind, task_name, detail, customer_id)
+
+    def _capped(self, group: str | tuple[str, str], value: str, limit: int) -> str:
+        if value in UNCAPPED:
+            return value
+        known = self._known.setdefault(group, set())
+        if value not in known:
+            if len(known) >= limit:
                 return OTHER
-            known.add(customer_id)
-        return customer_id
+            known.add(value)
+        return value

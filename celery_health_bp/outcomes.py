@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery.exceptions import Ignore, Reject, Retry, Terminated, WorkerLostError
 
+from .counts import MAX_LABEL
 from .ledger import Outcome
 from .versions import class_name, unwrapped
 
@@ -27,7 +28,7 @@ def outcome_of(exc: BaseException) -> Outcome:
     """
     exc = unwrapped(exc)
     if isinstance(exc, Retry):
-        return Outcome("retried", class_name(exc.exc or exc))
+        return Outcome("retried", class_name(exc.exc or exc)[:MAX_LABEL])
     if isinstance(exc, Reject):
         return Outcome("aborted", "requeued" if exc.requeue else "rejected")
     if isinstance(exc, Ignore):
@@ -36,4 +37,4 @@ def outcome_of(exc: BaseException) -> Outcome:
         return TERMINATED
     if not isinstance(exc, Exception) or isinstance(exc, MemoryError):
         return WORKER_LOST
-    return Outcome("failed", class_name(exc))
+    return Outcome("failed", class_name(exc)[:MAX_LABEL])

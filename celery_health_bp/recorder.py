@@ -16,6 +16,7 @@ from typing import Any
 
 from celery import signals
 
+from .counts import MAX_ERROR_TYPES
 from .customers import CustomerFinder
 from .ledger import Ledger
 from .sender import Sender
@@ -26,8 +27,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: How much longer the pause gets after each failed flush, and its limit.
 BACKOFF_FACTOR, BACKOFF_LIMIT_SECONDS = 2, 5.0
-#: Customers per task that may wait in memory while the store is away, as a multiple of max_customers.
-WAITING_CUSTOMERS_FACTOR = 10
+#: Customers and error types that may wait in memory while the store is away, as a multiple of their caps.
+WAITING_FACTOR = 10
 
 
 class Recorder:
@@ -45,10 +46,12 @@ class Recorder:
     in_worker: bool = False
 
     def __init__(self, settings: Settings, store: Store | None) -> None:
-        factor = 1 if store is None else WAITING_CUSTOMERS_FACTOR
+        factor = 1 if store is None else WAITING_FACTOR
         self.settings = settings
         self.pid: int = os.getpid()
-        self.ledger: Ledger = Ledger(settings.duration_buckets_seconds, settings.max_customers * factor)
+        self.ledger: Ledger = Ledger(
+            settings.duration_buckets_seconds, settings.max_customers * factor, MAX_ERROR_TYPES * factor
+        )
         self._store = store
         self._sender = None if store is None else Sender(self.ledger, store)
         self._start_lock = Lock()

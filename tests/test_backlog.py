@@ -10,14 +10,14 @@ from celery import Celery, Task
 
 from celery_health_bp import MonitoredTask, Settings
 from celery_health_bp.outcomes import STARTED
-from celery_health_bp.recorder import WAITING_CUSTOMERS_FACTOR, Recorder
+from celery_health_bp.recorder import WAITING_FACTOR, Recorder
 from celery_health_bp.stores import RedisStore
 
 from .servers import RedisServer
 
 CAP = 5
 #: Customers of one task that may wait by name, and ``other``.
-BOUND = WAITING_CUSTOMERS_FACTOR * CAP + 1
+BOUND = WAITING_FACTOR * CAP + 1
 
 
 @pytest.fixture

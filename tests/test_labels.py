@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from celery import Celery
-from celery.exceptions import WorkerShutdown, WorkerTerminate
+from celery.exceptions import Retry, WorkerShutdown, WorkerTerminate
 from gevent import GreenletExit
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,11 +19,12 @@ from prometheus_client.registry import Collector
 
 from celery_health_bp import Settings
 from celery_health_bp.collector import job_families
+from celery_health_bp.counts import MAX_ERROR_TYPES, Counts, Series
 from celery_health_bp.customers import CustomerFinder, label_value
 from celery_health_bp.ledger import Ledger
-from celery_health_bp.outcomes import STARTED
+from celery_health_bp.outcomes import STARTED, outcome_of
 from celery_health_bp.recorder import Recorder
-from celery_health_bp.stores import RedisStore
+from celery_health_bp.stores import MAX_BATCH, RedisStore
 
 from .exposition import JOB, Exposition
 from .servers import RedisServer
@@ -128,6 +130,69 @@ def test_the_cap_holds_for_any_order_of_customers(server: RedisServer, customers
     names = {labels["customer_id"] for labels, _ in found.series(f"{JOB}_started_total")}
     assert len(names - {"other"}) <= 3
     assert found.total(f"{JOB}_started_total") == len(customers)
+
+
+def generated(numbers: Iterable[int]) -> Iterator[BaseException]:
+    """Exceptions, each of a class of its own."""
+    return (type(f"Error{number}", (Exception,), {})() for number in numbers)
+
+
+def counts_of(errors: Iterable[BaseException], factor: int) -> Counts:
+    """What a process sends that fails with these, and then asks for a retry because of each."""
+    ledger = Ledger((1.0,), 1000, MAX_ERROR_TYPES * factor)
+    for error in errors:
+        ledger.count(outcome_of(error), "job", "acme")
+        ledger.count(outcome_of(Retry(exc=error)), "job", "acme")
+    return ledger.take()
+
+
+def number_of_types(counts: Counts) -> dict[str, int]:
+    """Kind -> how many error types it has."""
+    return dict(Counter(series.kind for series in counts.counters))
+
+
+def test_the_number_of_error_types_is_capped_in_the_fleet(server: RedisServer) -> None:
+    """2,000 generated classes of two workers are 100 types of their own and ``other``, and no attempt is lost."""
+    made = Settings(metrics_key_prefix=uuid4().hex)
+    store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
+    for writer, numbers in (("one", range(1000)), ("two", range(500, 1500)), ("three", range(1000, 2000))):
+        for sequence, part in enumerate(counts_of(generated(numbers), 10).parts(MAX_BATCH), 1):
+            store.add(writer, sequence, part)
+    found = store.totals()
+    store.close()
+    assert number_of_types(found) == {"failed": MAX_ERROR_TYPES + 1, "retried": MAX_ERROR_TYPES + 1}
+    assert sum(found.counters.values()) == 6000
+    assert found.counters["failed", "job", "Error0", "acme"] == 1
+    assert found.counters["failed", "job", "other", "acme"] == 3000 - MAX_ERROR_TYPES
+
+
+def test_a_batch_in_which_every_name_is_new_is_added(server: RedisServer) -> None:
+    """The largest batch, each of its counters with a task, an error type and a customer of its own, is added whole."""
+    made = Settings(metrics_key_prefix=uuid4().hex)
+    store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
+    numbers = range(MAX_BATCH)
+    counts = Counts(Counter({Series("failed", f"job{n}", f"Error{n}", f"customer{n}"): 1 for n in numbers}))
+    store.add("writer", 1, counts)
+    found = store.totals()
+    store.close()
+    assert found == counts
+
+
+def test_the_number_of_error_types_is_capped_in_a_worker_without_a_store() -> None:
+    """The types that come first keep their name, as often as they come; every further one is ``other``."""
+    found = counts_of([*generated(range(2000)), *generated(range(50))], 1)
+    assert number_of_types(found) == {"failed": MAX_ERROR_TYPES + 1, "retried": MAX_ERROR_TYPES + 1}
+    assert found.counters["failed", "job", "Error49", "acme"] == 2
+    assert found.counters["retried", "job", "other", "acme"] == 2000 - MAX_ERROR_TYPES
+
+
+def test_long_names_are_cut() -> None:
+    """A class name of 1 MB and a task name of 1 MB make short labels, the same ones each time."""
+    ledger = Ledger((1.0,), 10)
+    error = type("E" * 1_000_000, (Exception,), {})()
+    for _ in range(2):
+        ledger.count(outcome_of(error), "t" * 1_000_000, "acme")
+    assert ledger.take().counters == {("failed", "t" * 255, "E" * 64, "acme"): 2}
 
 
 class TestTask:

@@ -1,8 +1,9 @@
 -- Adds one batch of counts to the fleet's totals, exactly once.
 --
 -- KEYS  1 totals (hash: field -> number)   2 customers (hash)   3 this writer's last sequence
--- ARGV  1 sequence   2 seconds to remember the writer   3 max_customers   4 number of counters
---       then for each counter: task, field without its customer, customer, increment
+-- ARGV  1 sequence   2 seconds to remember the writer   3 max_customers   4 max_error_types
+--       5 number of counters
+--       then for each counter: kind, task, detail, customer, increment
 --       then for each sum:     field, increment in seconds
 -- Returns 0 if the batch had been added before; -N if KEYS[N] holds something else than this
 --         script writes; else 1, +2 if the totals were gone, +4 if the writer's last sequence was.
@@ -11,7 +12,8 @@
 -- and the sequence. Everything is read first. Then the sequence is written as it was, to see
 -- whether it can be; the customers, which may be written twice; all totals with one command; and
 -- the new sequence.
-local sequence, limit = tonumber(ARGV[1]), tonumber(ARGV[3])
+local sequence, max_customers, max_error_types = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local sums = 6 + 5 * ARGV[5]  -- where they begin
 local uncapped = {[''] = true, unknown = true, other = true}
 local reading  -- the number of the key that is read
 
@@ -33,19 +35,34 @@ local function lookup(key, names)
     return found
 end
 
--- Names of customers and of tasks -> what the customers' hash says of them.
-local function known_customers()
+-- The field of a counter. visit(group, name, limit) says what is shown for a name of a capped group:
+-- a task's customers, its error types of a kind. The hash of customers has the size of each group and its names.
+local function field_of(at, visit)
+    local kind, task, detail, customer = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    if (kind == 'failed' or kind == 'retried') and not uncapped[detail] then
+        detail = visit('\0' .. kind .. '\0' .. task, detail, max_error_types)
+    end
+    if not uncapped[customer] then
+        customer = visit(task, customer, max_customers)
+    end
+    return table.concat({kind, task, detail, customer}, '\0')
+end
+
+-- Capped groups and their names -> what the customers' hash says of them.
+local function known_names()
     local names, listed = {}, {}
-    for at = 5, 4 + 4 * ARGV[4], 4 do
-        local task, customer = ARGV[at], ARGV[at + 2]
-        if not uncapped[customer] then
-            for _, name in ipairs({task, task .. '\0' .. customer}) do
-                if not listed[name] then
-                    listed[name] = true
-                    names[#names + 1] = name
-                end
-            end
+    local function list(name)
+        if not listed[name] then
+            listed[name] = true
+            names[#names + 1] = name
         end
+    end
+    for at = 6, sums - 1, 5 do
+        field_of(at, function(group, name)
+            list(group)
+            list(group .. '\0' .. name)
+            return name
+        end)
     end
     return lookup(2, names)
 end
@@ -62,8 +79,22 @@ local function add()
     reading = 1
     local gone = sequence > 1 and redis.call('HLEN', KEYS[1]) == 0
 
-    -- The cap of customers is the whole fleet's: the first max_customers of a task keep their name.
-    local known, claims = known_customers(), {}
+    -- The caps are the whole fleet's: the first names of a group are kept.
+    local known, claims, spoiled = known_names(), {}, false
+    local function shown(group, name, limit)
+        local member = group .. '\0' .. name
+        if known[member] then
+            return name
+        end
+        local size = number(known[group])
+        spoiled = spoiled or not size
+        if spoiled or size >= limit then
+            return 'other'
+        end
+        known[group], known[member] = size + 1, '1'
+        claims[member], claims[group] = 1, size + 1
+        return name
+    end
     local fields, increments, formats = {}, {}, {}
     local function increase(field, increment, format)
         if not increments[field] then
@@ -72,24 +103,13 @@ local function add()
         end
         increments[field] = (increments[field] or 0) + increment
     end
-    local after = 5 + 4 * ARGV[4]
-    for at = 5, after - 1, 4 do
-        local task, customer = ARGV[at], ARGV[at + 2]
-        local member = task .. '\0' .. customer
-        if not uncapped[customer] and not known[member] then
-            local names = number(known[task])
-            if not names then
-                return -2
-            elseif names < limit then
-                known[task], known[member] = names + 1, '1'
-                claims[member], claims[task] = 1, names + 1
-            else
-                customer = 'other'
-            end
-        end
-        increase(ARGV[at + 1] .. '\0' .. customer, ARGV[at + 3], '%.0f')
+    for at = 6, sums - 1, 5 do
+        increase(field_of(at, shown), ARGV[at + 4], '%.0f')
     end
-    for at = after, #ARGV, 2 do
+    if spoiled then
+        return -2
+    end
+    for at = sums, #ARGV, 2 do
         increase(ARGV[at], ARGV[at + 1], '%.17g')
     end
     local totals, changes, claimed = lookup(1, fields), {}, {}
@@ -107,8 +127,8 @@ local function add()
     end
 
     redis.call('SET', KEYS[3], string.format('%.0f', last), 'EX', ARGV[2])
-    if #claimed > 0 then
-        redis.call('HSET', KEYS[2], unpack(claimed))
+    for at = 1, #claimed, 4000 do  -- Lua cannot pass 8,000 arguments
+        redis.call('HSET', KEYS[2], unpack(claimed, at, math.min(at + 3999, #claimed)))
     end
     if #changes > 0 then
         redis.call('HSET', KEYS[1], unpack(changes))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
-from ..counts import INTERNAL_ERRORS, SUM, Counts
+from ..counts import INTERNAL_ERRORS, MAX_ERROR_TYPES, SUM, Counts
 
 #: A batch whose reply was lost can be sent again for this long without being added twice.
 WRITER_TTL_SECONDS = 7 * 24 * 3600
@@ -38,22 +38,19 @@ class Script:
         """
         from redis.exceptions import NoScriptError
 
-        arguments = [*keys, sequence, WRITER_TTL_SECONDS, max_customers, *dump(counts)]
+        arguments = [*keys, sequence, WRITER_TTL_SECONDS, max_customers, MAX_ERROR_TYPES, *dump(counts)]
         with suppress(NoScriptError):
             return int(self._client.evalsha(self._digest, len(keys), *arguments))
         return int(self._client.eval(self._source, len(keys), *arguments))
 
 
 def dump(counts: Counts) -> list[Any]:
-    """Arguments of the script from its fourth on."""
-    counters = [
-        (series.task_name, f"{series.kind}\0{series.task_name}\0{series.detail}", series.customer_id, number)
-        for series, number in counts.counters.items()
-    ]
+    """Arguments of the script from its fifth on."""
+    counters: list[tuple[Any, ...]] = [(*series, number) for series, number in counts.counters.items()]
     sums: list[tuple[str, str]] = []
     for (name, task), histogram in counts.histograms.items():
-        counters += [(task, f"{name}\0{task}\0{bound!r}", "", n) for bound, n in histogram.buckets.items()]
+        counters += [(name, task, repr(bound), "", number) for bound, number in histogram.buckets.items()]
         sums.append((f"{name}\0{task}\0{SUM}\0", repr(histogram.sum_seconds)))
     if counts.internal_errors:
-        counters.append(("", f"{INTERNAL_ERRORS}\0\0", "", counts.internal_errors))
+        counters.append((INTERNAL_ERRORS, "", "", "", counts.internal_errors))
     return [len(counters), *(item for row in counters for item in row), *(item for row in sums for item in row)]
