@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import socket
 import threading
 import time
 from collections import Counter
@@ -298,7 +297,7 @@ class _Process:
         recorder = recorder_of(self._app)
         # A worker in this very process (memory://) answers for the same counts below.
         local = Counts() if recorder.in_worker else recorder.ledger.copy()
-        counts: list[tuple[str | None, Counts]] = [(socket.gethostname(), local)] if local else []
+        counts: list[tuple[str | None, Counts]] = [(recorder.name, local)] if local else []
         observation = self.observe()
         if observation.problem is not None and not counts:
             raise observation.problem

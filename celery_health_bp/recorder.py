@@ -10,9 +10,11 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import socket
 from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import Any
+from uuid import uuid4
 
 from celery import signals
 
@@ -41,6 +43,7 @@ class Recorder:
     Attributes:
         ledger: counts for it go here; whoever counts the first one calls ``start``.
         in_worker: this process is a worker with our step, which answers for its counts.
+        name: names this process, and no other one, also where hosts share a name.
     """
 
     in_worker: bool = False
@@ -49,6 +52,7 @@ class Recorder:
         factor = 1 if store is None else WAITING_FACTOR
         self.settings = settings
         self.pid: int = os.getpid()
+        self.name: str = f"{socket.gethostname()}:{self.pid}:{uuid4().hex[:8]}"
         self.ledger: Ledger = Ledger(
             settings.duration_buckets_seconds, settings.max_customers * factor, MAX_ERROR_TYPES * factor
         )

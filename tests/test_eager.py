@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -14,6 +16,7 @@ from flask import Flask
 from celery_health_bp import MonitoredTask, monitor_task
 
 from .exposition import JOB, Exposition
+from .processes import ROOT
 from .servers import RedisServer
 
 
@@ -86,6 +89,33 @@ def test_always_eager_without_any_broker_still_counts(make_app: Callable[..., Fl
     assert (
         found.total(f"{JOB}_failed_total", task_name="raises", error_type="ZeroDivisionError", customer_id="acme") == 1
     )
+
+
+RUNS = """
+import sys
+from celery import Celery
+from celery_health_bp import CeleryHealth, MonitoredTask, Settings, create_metrics_app
+from werkzeug.test import Client
+app = Celery("eager", broker="memory://", task_cls=MonitoredTask)
+@app.task
+def job(customer_id): ...
+for _ in range(int(sys.argv[1])):
+    job.apply(["acme"])
+health = CeleryHealth(lambda: app, Settings(timeout_seconds=0.2))
+print(Client(create_metrics_app(health)).get("/").text)
+"""
+
+
+def test_two_processes_of_one_host_share_no_series() -> None:
+    """Without Redis each web process shows what it ran eagerly under a name of its own."""
+    found = []
+    for number in ("10", "3"):
+        done = subprocess.run(
+            [sys.executable, "-c", RUNS, number], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
+        )
+        found += Exposition(done.stdout).series(f"{JOB}_completed_total")
+    assert [number for _, number in found] == [10, 3]
+    assert len({labels["worker"] for labels, _ in found}) == 2
 
 
 def test_the_decorator_leaves_argument_checking_as_it_was() -> None:
