@@ -106,6 +106,9 @@ def require_remote_control(app: Any) -> None:
 #: No exception has a class of its own for this.
 HANDSHAKE_TIMEOUT = "timeout in the TLS handshake"
 
+#: A RabbitMQ that refuses a login, or a name to a user whom it let in, raises the same class.
+FORBIDDEN = "AccessRefused by a method"
+
 #: Names of exception classes (or of their bases) -> what happened, what to do. First match wins.
 REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
@@ -124,9 +127,14 @@ REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
         "Check that the sentinels run, and that they watch a master of this name",
     ),
     (
-        frozenset({"AuthenticationError", "AccessRefused", "NoPermissionError"}),
+        frozenset({"NoPermissionError", FORBIDDEN}),
+        "denies the user a permission",
+        "Grant what docs/permissions.md lists: commands, keys and channels (Redis), names (RabbitMQ)",
+    ),
+    (
+        frozenset({"AuthenticationError", "AccessRefused"}),
         "refused the credentials",
-        "Check user name, password and permissions",
+        "Check user name and password",
     ),
     (
         frozenset({"NotAllowed"}),
@@ -177,6 +185,8 @@ def unreachable(place: str, exc: BaseException) -> BrokerUnreachable:
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     if any(isinstance(cause, TimeoutError) and "handshake" in str(cause) for cause in causes):
         names.add(HANDSHAKE_TIMEOUT)
+    if any(type(cause).__name__ == "AccessRefused" and _is_of_a_method(cause) for cause in causes):
+        names.add(FORBIDDEN)
     for classes, what, advice in REASONS:
         if classes & names:
             return BrokerUnreachable(f"Broker {place} {what}", f"{advice}: {place}")
@@ -190,6 +200,12 @@ def blocked(place: str) -> BrokerUnreachable:
     return BrokerUnreachable(
         f"Broker {place} blocks publishers (memory or disk alarm)", f"Free memory or disk space on the broker: {place}"
     )
+
+
+def _is_of_a_method(exc: BaseException) -> bool:
+    """The error of py-amqp answers a method of a channel, such as Queue.declare: (50, 10). A login has none."""
+    class_id, *_ = getattr(exc, "method_sig", None) or (0,)
+    return bool(class_id)
 
 
 def _causes(exc: BaseException) -> list[BaseException]:

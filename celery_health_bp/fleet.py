@@ -156,7 +156,10 @@ class Fleet:
             self._drop()
             raise
         except Exception as exc:  # each transport has exceptions of its own
-            self._drop()
+            if self._line is not None and isinstance(exc, self._line.connection.channel_errors):
+                self.close()  # the broker refused one thing, such as a command, and takes others
+            else:
+                self._drop()
             raise unreachable(broker_place(self._app), exc) from exc
         if line.blocked:
             self._drop()

@@ -69,9 +69,12 @@ class Line:
         #: kombu itself keeps the bindings, in Redis say; an AMQP broker does it by itself.
         self.virtual: bool = self.connection.transport.driver_type != "amqp"
         self._lease_end = time.time() + reply_queue.LEASE_SECONDS
-        self._name = reply_queue.new_name(self._lease_end)
+        self._name = reply_queue.new_name(self._lease_end, self._mailbox.reply_exchange.name)
         try:
             self._open_queue()
+        except self.connection.channel_errors:  # such as a missing permission: the connection is sound
+            self.close()
+            raise
         except BaseException:
             self.drop()
             raise

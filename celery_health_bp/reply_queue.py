@@ -31,13 +31,16 @@ MARGIN_SECONDS = 600
 _in_use: set[str] = set()
 
 
-def new_name(lease_end: float) -> str:
-    """A name for this process's queue: ``celery-health.HOST.PID.LEASE_END.RANDOM``.
+def new_name(lease_end: float, exchange: str) -> str:
+    """A name for this process's queue: ``celery-health.HOST.PID.LEASE_END.RANDOM.reply.celery.pidbox``.
+
+    It ends as kombu's own names do: permissions for those cover it.
 
     Arguments:
         lease_end: seconds since the epoch; the queue is not used any longer.
+        exchange: name of kombu's exchange for replies.
     """
-    name = f"{PREFIX}.{_host()}.{os.getpid()}.{int(lease_end)}.{uuid4().hex}"
+    name = f"{PREFIX}.{_host()}.{os.getpid()}.{int(lease_end)}.{uuid4().hex}.{exchange}"
     _in_use.add(name)
     return name
 

@@ -82,6 +82,8 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
             assert languages <= {"console", "promql"}, page
         elif page == "api.md":  # signatures: tests/test_api_page.py
             assert languages == {"python"}
+        elif page == "permissions.md":  # tests/test_permissions.py
+            assert languages == {"redis", "rabbitmq"}
         elif page in followed:
             assert languages <= {"python", "console", "promql", "yaml"}, page
         else:

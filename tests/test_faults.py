@@ -76,7 +76,7 @@ def test_wrong_credentials_are_told(password: str, redis: RedisServer, make_app:
     redis.client().config_set("requirepass", "secret")
     found = probe(make_app(Celery(broker=redis.url.replace("//", f"//{password}"))))
     assert "refused the credentials" in found.error
-    assert found.advice == f"Check user name, password and permissions: {redis.url.removesuffix('/0')}"
+    assert found.advice == f"Check user name and password: {redis.url.removesuffix('/0')}"
 
 
 def test_tls_to_a_plain_port(redis: RedisServer, make_app: Callable[..., Flask]) -> None:

@@ -59,7 +59,7 @@ def test_lengths_are_those_under_the_prefix(
 
 def test_abandoned_reply_queues_go_under_the_prefix(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
     """What a killed process left under the prefix is deleted by the next check, and ours when it ends."""
-    name = reply_queue.new_name(time.time() + 3600)
+    name = reply_queue.new_name(time.time() + 3600, "reply.celery.pidbox")
     reply_queue.abandon(name)
     left = name.replace(f".{os.getpid()}.", f".{2**22 + 1}.")
     redis.client().sadd(f"{PREFIX}_kombu.binding.reply.celery.pidbox", "\x06\x16".join((left, "", left)))
