@@ -135,7 +135,7 @@ WORKER_GAUGES: dict[str, tuple[str, Callable[[Worker], float | None]]] = {
     "celery_worker_up": ("1 while the worker answers.", lambda _: 1),
     "celery_worker_store_up": (
         "1 if the store accepted the job counts that the worker sent last.",
-        lambda worker: None if worker.sending is None else not worker.failing,
+        lambda worker: None if worker.store is None else not worker.failing,
     ),
     "celery_worker_tasks_active": ("Attempts running.", lambda worker: _count(worker.running)),
     "celery_worker_tasks_reserved": (
