@@ -22,6 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
 from .api import Api, Refusal, authorize, check_method, refusal_response
@@ -59,7 +60,8 @@ class MetricsMiddleware:
         path: matched exactly.
         registry: the application's own registry (of prometheus-flask-exporter,
             say), whose metrics join the exposition; with
-            ``PROMETHEUS_MULTIPROC_DIR`` set, those of all its processes.
+            ``PROMETHEUS_MULTIPROC_DIR`` set, those of all its processes. Metrics that the
+            application serves at the same path by itself are not reached: the log warns.
     """
 
     def __init__(
@@ -76,12 +78,26 @@ class MetricsMiddleware:
         self._wsgi_app = wsgi_app
         self._path = path
         self._exposition = _Exposition(health, registry)
+        self._may_hide = registry is None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the path, or pass the request on."""
         if environ.get("PATH_INFO") == self._path:
+            if self._may_hide:  # only now does the application have all its routes
+                self._may_hide = False
+                self._warn_if_hidden()
             return self._exposition(environ, start_response)
         return self._wsgi_app(environ, start_response)
+
+    def _warn_if_hidden(self) -> None:
+        """Warn of a route of the Flask application that we answer instead, such as prometheus-flask-exporter's."""
+        routes = getattr(getattr(self._wsgi_app, "__self__", None), "url_map", None)
+        if isinstance(routes, Map) and any(rule.rule == self._path for rule in routes.iter_rules()):
+            logger.warning(
+                "%s is a route of the application too, and not reached: its metrics join ours with "
+                "MetricsMiddleware(..., registry=...)",
+                self._path,
+            )
 
 
 def create_metrics_app(health: CeleryHealth) -> WSGIApplication:

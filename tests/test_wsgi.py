@@ -148,6 +148,26 @@ def test_the_application_s_own_metrics_join_the_exposition(
     assert found.get("celery_workers") == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "given", "warnings"), [("/metrics", False, 1), ("/metrics", True, 0), (None, False, 0)]
+)
+def test_metrics_of_the_application_that_are_hidden_are_told_of(
+    health: CeleryHealth, caplog: pytest.LogCaptureFixture, path: str | None, given: bool, warnings: int
+) -> None:
+    """An exporter left on our path loses its series: the log says so once, at the first scrape, and what to do."""
+    app = Flask("web")
+    registry = CollectorRegistry()
+    app.wsgi_app = MetricsMiddleware(  # type: ignore[method-assign]
+        app.wsgi_app, health, registry=registry if given else None
+    )
+    PrometheusMetrics(app, path=path, registry=registry)  # after us: most applications are that way
+    for _ in range(2):
+        assert app.test_client().get("/metrics").status_code == 200
+    told = [record.getMessage() for record in caplog.records if record.name == "celery_health_bp.wsgi"]
+    hidden = "/metrics is a route of the application too, and not reached: its metrics join ours with "
+    assert told == [f"{hidden}MetricsMiddleware(..., registry=...)"] * warnings
+
+
 def test_with_a_multiprocess_folder_all_processes_are_joined(
     health: CeleryHealth, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
