@@ -123,6 +123,7 @@ def test_no_value_breaks_or_grows_the_exposition(server: RedisServer, values: li
     assert all(len(label) <= 64 for label in found)
 
 
+@settings(deadline=None)
 @given(customers=st.lists(st.sampled_from([f"c{number}" for number in range(8)]), max_size=40))
 def test_the_cap_holds_for_any_order_of_customers(server: RedisServer, customers: list[str]) -> None:
     """With a cap of three at most three names appear beside ``other``, and no attempt is lost."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from celery import Celery
 from flask import Flask
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celery_health_bp import Settings
@@ -71,6 +71,15 @@ def test_a_large_batch_is_sent_in_parts_each_added_once(redis: RedisServer, stor
     assert {histogram.buckets.total() for histogram in found.histograms.values()} == {2 * CUSTOMERS}
 
 
+def test_a_batch_of_new_names_alone_is_added(store: RedisStore) -> None:
+    """The largest batch is accepted, also when Redis sees each task, error and customer of it for the first time."""
+    counts = Counts()
+    for number in range(MAX_BATCH):
+        counts.counters[Series("failed", f"job{number}", f"Error{number}", f"c{number}")] = 1
+    store.add("writer", 1, counts)
+    assert store.totals() == counts
+
+
 class Interrupted(RedisStore):
     """A store whose process gets a Ctrl-C when the third batch has been added."""
 
@@ -103,6 +112,7 @@ def test_an_interruption_between_two_parts_loses_none(redis: RedisServer) -> Non
 sizes = st.integers(min_value=0, max_value=40)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(counters=sizes, bounds=st.lists(sizes, max_size=4), errors=st.integers(0, 1), size=st.integers(2, 20))
 def test_parts_are_small_and_make_the_whole(counters: int, bounds: list[int], errors: int, size: int) -> None:
     """Whatever was counted, no part has more numbers than asked for, and together they are all of it."""
