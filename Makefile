@@ -13,23 +13,24 @@ ALONE := -m deadline
 .PHONY: help demo test coverage lint docs matrix bench clean
 
 help: ## list the targets
+	@echo 'Times are for two cores and a warm pip cache.'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000
+demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000 (20 s to start)
 	@$(BIN)/python -m examples.demo
 
-test: .venv/test ## all tests
+test: .venv/test ## all tests (at most 12 min)
 	$(BIN)/pytest $(APART)
 	$(BIN)/pytest $(ALONE)
 
-coverage: .venv/test ## all tests, and which lines and branches of the package they run
+coverage: .venv/test ## all tests, and which lines and branches of the package they run (about 15 min)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(APART)
 	$(BIN)/coverage run -m pytest $(ALONE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter
+lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter (about 1 min)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -38,13 +39,13 @@ lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter
 	$(BIN)/interrogate celery_health_bp
 	$(BIN)/lint-imports
 
-docs: .venv/test ## docs/api.md, from the docstrings
+docs: .venv/test ## docs/api.md, from the docstrings (1 s)
 	$(BIN)/python docs/api.py
 
-matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed: about an hour
+matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed (about 1 h)
 	.ci/tox run-parallel --parallel 3 --parallel-no-spinner
 
-bench: .venv/test .bench/installed ## what checks and counting cost, beside what others run; writes benchmarks/RESULTS.md
+bench: .venv/test .bench/installed ## what checks and counting cost, beside what others run; writes benchmarks/RESULTS.md (about 17 min)
 	$(BIN)/python -m benchmarks
 
 clean: ## delete what make made

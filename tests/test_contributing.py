@@ -36,6 +36,15 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     assert set(re.findall(r"(?:`|\$ )make ([a-z]+)", text("CONTRIBUTING.md"))) <= targets
 
 
+def test_everybody_says_how_long_a_target_takes() -> None:
+    """``make help`` ends each line with the time, and the table here has the same one."""
+    helped = re.findall(r"^([a-z]+):.*## .* \(([^()]+)\)$", text("Makefile"), re.MULTILINE)
+    listed = re.findall(r"^\| `make ([a-z]+)` \| .* \| ([^|]+) \|$", text("CONTRIBUTING.md"), re.MULTILINE)
+    targets = set(re.findall(r"^([a-z]+):.*## ", text("Makefile"), re.MULTILINE)) - {"help", "clean"}
+    assert dict(helped) == dict(listed)
+    assert set(dict(helped)) == targets
+
+
 def test_every_name_of_the_code_that_is_named_exists() -> None:
     """Each table of the code, such as ``COMMANDS``, and each function that a list names stands in one of its files."""
     if not (ROOT / "celery_health_bp").exists():
