@@ -79,7 +79,7 @@ class SentinelGroup:
     def master(self) -> RedisServer:
         """The server that the last sentinel names."""
         with self.sentinels[-1].client() as client:
-            port = int(client.sentinel_get_master_addr_by_name(MASTER)[1])
+            port = client.sentinel_masters()[MASTER]["port"]
         return next(server for server in self.servers if server.port == port)
 
     def in_step(self) -> bool:

@@ -24,6 +24,9 @@ from .servers import RedisServer
 
 PASSWORD = "hunter2"
 
+#: Of clients that publish; what our own checks leave is seen by the other tests.
+KOMBU = "kombu before 5.7 leaves its connections to sentinels to the collector"
+
 
 @pytest.fixture
 def group(_nothing_left: None, tmp_path: Path) -> Iterator[SentinelGroup]:
@@ -78,6 +81,7 @@ def test_totals_are_on_the_master_and_within_10_seconds_on_the_next_one(
     assert PASSWORD not in worker.output()
 
 
+@pytest.mark.leaves("descriptors", reason=KOMBU)
 def test_auto_follows_the_brokers_master(
     group: SentinelGroup, start_worker: Callable[..., Worker], make_app: Callable[..., Flask]
 ) -> None:
@@ -101,6 +105,7 @@ FAULTS: dict[str, Callable[[SentinelGroup], object]] = {
 }
 
 
+@pytest.mark.leaves("descriptors", reason=KOMBU)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_fresh_web_process_does_without_the_first_sentinel(
     fault: Callable[[SentinelGroup], object], group: SentinelGroup, start_worker: Callable[..., Worker],
