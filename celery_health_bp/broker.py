@@ -6,7 +6,6 @@ pool used before a fork gives wrong answers after it; so the pool is never touch
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any
 from kombu import Connection
 
 from .errors import BrokerUnreachable, RemoteControlOff
+from .patience import ONE_RETRY, impatient, limits
 from .place import broker_place, broker_urls, master_name, place_of
 
 #: One read, write or connect. Measured: with it and a single retry without pause, every
@@ -55,15 +55,15 @@ def _open(app: Any, url: Any, timeout_seconds: float, amqp_callbacks: Mapping[st
     connection = None
     try:
         connection = app.connection_for_write(url, connect_timeout=timeout_seconds, heartbeat=0)
-        connection.cycle = None  # kombu would go on to the next URL with a transport that is not _impatient
+        connection.cycle = None  # kombu would go on to the next URL with a transport that is not impatient
         transport = connection.get_transport_cls()
-        options = {**connection.transport_options, **_limits(transport, connection.transport_options, timeout_seconds)}
+        options = {**connection.transport_options, **limits(transport, connection.transport_options, timeout_seconds)}
         if transport.driver_type == "amqp":
             options.update(amqp_callbacks)
         if transport.driver_type == "redis":
-            connection.transport_cls = _impatient(transport)
+            connection.transport_cls = impatient(transport)
         connection.transport_options = options
-        connection.ensure_connection(**_ONE_RETRY, timeout=timeout_seconds)
+        connection.ensure_connection(**ONE_RETRY, timeout=timeout_seconds)
     except Exception as exc:  # each transport has exceptions of its own: named by cause below
         if connection is not None:
             drop_connection(connection)
@@ -216,63 +216,3 @@ def _causes(exc: BaseException) -> list[BaseException]:
         found.append(following)
         following = following.__cause__ or following.__context__
     return found
-
-
-_ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-
-
-def _limits(transport: type[Any], options: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-    driver = transport.driver_type
-    if driver == "redis":
-        sockets = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
-        # Without its emulation of acks, kombu leaves the messages of others alone.
-        return {
-            **_ONE_RETRY,
-            **sockets,
-            "ack_emulation": False,
-            "sentinel_kwargs": _sentinels(options, timeout_seconds),
-        }
-    if driver == "amqp":
-        return {**_ONE_RETRY, "read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
-    if driver in ("memory", "filesystem"):  # these poll, once a second unless told otherwise
-        return {"polling_interval": 0.01, **options}
-    return {}
-
-
-def _sentinels(options: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-    """How each sentinel is asked: one that is dead or frozen leaves time for the next one, and for the master."""
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    short = timeout_seconds / 3
-    limits = {"socket_timeout": short, "socket_connect_timeout": short, "retry": Retry(NoBackoff(), 0)}
-    return {**(options.get("sentinel_kwargs") or {}), **limits}
-
-
-@functools.cache
-def _impatient(transport: type[Any]) -> type[Any]:
-    """kombu's Redis transport without redis-py's retries, without waiting when it closes, and right under a prefix."""
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    class Channel(transport.Channel):  # type: ignore[misc, name-defined]
-        def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-            return {**super()._connparams(asynchronous), "retry": Retry(NoBackoff(), 0)}
-
-        def _has_queue(self, queue: str, **_: Any) -> bool:
-            # kombu (5.2 to 5.7) asks with EXISTS, and forgets global_keyprefix there: a passive declare
-            # would find no queue. The length that follows is right, 0 without a key, and needs no EXISTS.
-            return True
-
-        def close(self) -> None:
-            self._in_poll = None  # a BRPOP under way: nobody wants its answer any more
-            super().close()
-
-        def _disconnect_pools(self) -> None:
-            pools = self._pool, self._async_pool
-            super()._disconnect_pools()
-            for pool in pools:  # kombu leaves the connections to sentinels to the collector
-                for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
-                    sentinel.connection_pool.disconnect()
-
-    return type("Transport", (transport,), {"Channel": Channel})

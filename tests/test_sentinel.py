@@ -12,10 +12,6 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from celery_health_bp import Settings
-from celery_health_bp.errors import ConfigurationError
-from celery_health_bp.stores import open_store
-
 from .exposition import JOB, Exposition
 from .probes import Probe, probe
 from .processes import Worker, wait_until
@@ -153,11 +149,15 @@ def test_an_error_names_master_and_sentinels(
     assert not [text for text in (other.body, gone.body, lost.body, metrics, caplog.text) if PASSWORD in str(text)]
 
 
-def test_a_sentinel_url_without_a_master_is_refused_at_the_start() -> None:
-    """Neither the URL nor the transport options name the master: the store is not opened, and the error says both."""
-    app = Celery(broker="amqp://", set_as_current=False)
-    with pytest.raises(ConfigurationError, match=r"master_name=NAME, or master_name in broker_transport_options"):
-        open_store(app, Settings(metrics_store="sentinel://127.0.0.1:1"))
+def test_a_worker_with_a_sentinel_url_without_a_master_does_not_start(
+    redis: RedisServer, start_worker: Callable[..., Worker]
+) -> None:
+    """Neither the URL nor the transport options name the master: the worker ends with the sentence that says both."""
+    environ = {"CELERY_HEALTH_METRICS_STORE": f"sentinel://:{PASSWORD}@127.0.0.1:1"}
+    worker = start_worker(redis.url, environ=environ, ready=False)
+    assert worker.wait() != 0
+    assert "its name is not known: give metrics_store=sentinel://...?master_name=NAME" in worker.output()
+    assert PASSWORD not in worker.output()
 
 
 def test_a_sentinel_broker_without_a_master_is_told(make_app: Callable[..., Flask]) -> None:
