@@ -65,7 +65,8 @@ class CeleryCollector(Collector):
         began = time.monotonic()
         report = self._health.check()
         asked = report.observation.problem is None
-        lengths_read = asked and all(length >= 0 for length in report.queues.values())
+        # Without remote control the queues are read although nobody can be asked.
+        lengths_read = all(length >= 0 for length in report.queues.values())
         for source, read in (("workers", asked), ("queues", lengths_read)):
             success.add_metric([source], int(read))
             seconds.add_metric([source], time.monotonic() - began)
@@ -106,13 +107,14 @@ def _fleet_families(report: HealthReport, asked: bool) -> Iterator[Metric]:
     for name in STATUSES:
         status.add_metric([name], int(name == report.status))
     yield status
-    if not asked:
-        return
     lengths = GaugeMetricFamily("celery_queue_length", "Messages waiting in the queue.", labels=["queue_name"])
     for name, length in report.queues.items():
         if length >= 0:
             lengths.add_metric([name], length)
-    yield lengths
+    if asked or lengths.samples:
+        yield lengths
+    if not asked:
+        return
     consumers = GaugeMetricFamily("celery_queue_consumers", "Workers that consume the queue.", labels=["queue_name"])
     for name, queue in sorted(report.observation.queues.items()):
         if queue.consumers is not None:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .applications import is_another, known_as, own_name, plain
-from .broker import IO_TIMEOUT_SECONDS, blocked, require_remote_control, unreachable
-from .errors import BrokerUnreachable, CheckError
+from .broker import IO_TIMEOUT_SECONDS, blocked, drop_connection, open_connection, require_remote_control, unreachable
+from .errors import BrokerUnreachable, CheckError, RemoteControlOff
 from .line import Line, Pair
 from .place import broker_place
 from .queues import declared_queues, read_lengths
@@ -58,6 +58,7 @@ class Answers:
         doubled: names under which two nodes answer.
         others: node name -> the same of workers of other applications; in none of the above.
         unread: names of nodes with a reply that was too long to be read.
+        problem: why workers cannot be asked at all, whatever they do; the lengths are right.
     """
 
     facts: Mapping[str, Mapping[str, Any]]
@@ -66,6 +67,7 @@ class Answers:
     doubled: Collection[str]
     others: Mapping[str, Mapping[str, Any]]
     unread: Collection[str] = ()
+    problem: RemoteControlOff | None = None
 
 
 class Fleet:
@@ -97,8 +99,7 @@ class Fleet:
             timeout_seconds: deadline of the whole call.
 
         Raises:
-            CheckError: the broker could not be used, or blocks publishers, or
-                its workers cannot be asked at all.
+            BrokerUnreachable: the broker could not be used, or blocks publishers.
         """
         lengths: dict[str, int] = {}
 
@@ -107,7 +108,10 @@ class Fleet:
             line.clear_up(max(deadline, time.monotonic() + CLEARING_UP * timeout_seconds))
 
         self._own_name = own_name(self._app)
-        line = self._with_line(exchange, timeout_seconds)
+        try:
+            line = self._with_line(exchange, timeout_seconds)
+        except RemoteControlOff as problem:
+            return Answers({}, self._read_lengths_alone(timeout_seconds), {}, (), {}, problem=problem)
         others = {plain(node): facts for node, facts in line.facts.items() if is_another(node)}
         doubled = sorted(node for node in line.doubled if not is_another(node))
         return Answers(_own_facts(line), lengths, self._silent(line), doubled, others, sorted(line.unread))
@@ -118,7 +122,8 @@ class Fleet:
         A node that did not answer in time is not waited for again until it does.
 
         Raises:
-            CheckError: see ``ask``.
+            RemoteControlOff: workers cannot be asked at all.
+            BrokerUnreachable: see ``ask``.
         """
 
         def exchange(line: Line, deadline: float) -> None:
@@ -135,6 +140,16 @@ class Fleet:
         line, self._line = self._line, None
         if line is not None:
             line.close()
+
+    def _read_lengths_alone(self, timeout_seconds: float) -> dict[str, int]:
+        deadline = time.monotonic() + timeout_seconds
+        connection = open_connection(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds))
+        try:
+            return read_lengths(connection, self._measured(), deadline)
+        except Exception as exc:  # each transport has exceptions of its own
+            raise unreachable(broker_place(self._app), exc) from exc
+        finally:
+            drop_connection(connection)
 
     def _with_line(self, exchange: _Exchange, timeout_seconds: float) -> Line:
         require_remote_control(self._app)

@@ -347,7 +347,7 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
     """
     workers, others = _workers_of(answers.facts), _workers_of(answers.others)
     consumed = Counter(name for worker in workers for name in worker.queues or ())
-    sure = all(worker.queues is not None for worker in workers)
+    sure = answers.problem is None and all(worker.queues is not None for worker in workers)
     silent = {name: round(seconds) for name, seconds in sorted(answers.silent.items())}
     return Observation(
         taken_at=time.time(),
@@ -357,6 +357,7 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
             name: Queue(length, consumed[name] if sure or consumed[name] else None)
             for name, length in answers.lengths.items()
         },
+        problem=answers.problem,
         silent=tuple(silent),
         not_known=(
             *(f"{name}: not answering since {seconds} s" for name, seconds in silent.items()),

@@ -26,6 +26,10 @@ def limits(transport: type[Any], options: dict[str, Any], timeout_seconds: float
         }
     if driver == "amqp":
         return {**ONE_RETRY, "read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
+    if driver == "sqs":  # boto3 would wait and retry for minutes
+        waits = {"connect_timeout": timeout_seconds, "read_timeout": timeout_seconds}
+        once = {"retries": {"total_max_attempts": 1}}
+        return {"client-config": {**waits, **once, **(options.get("client-config") or {})}}
     if driver in ("memory", "filesystem"):  # these poll, once a second unless told otherwise
         return {"polling_interval": 0.01, **options}
     return {}

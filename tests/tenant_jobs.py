@@ -11,9 +11,10 @@ from celery_health_bp import MonitoredTask
 app = Celery(os.environ.get("TENANT_NAME", "tenant"), broker=os.environ.get("CELERY_BROKER_URL", "memory://"))
 app.conf.update(
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"global_keyprefix": os.environ.get("TENANT_KEY_PREFIX", "")},
     task_default_queue=os.environ.get("TENANT_QUEUE", "celery"),
 )
+if os.environ.get("TENANT_KEY_PREFIX"):
+    app.conf.broker_transport_options = {"global_keyprefix": os.environ["TENANT_KEY_PREFIX"]}
 
 
 @app.task(base=MonitoredTask, name="tenant.work")

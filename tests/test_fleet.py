@@ -167,7 +167,7 @@ def test_a_worker_that_consumes_nothing_is_not_active(
     wait_until(lambda: probe(app).status == 200, "it consumes again")
 
 
-def test_remote_control_that_is_off_is_said_and_nothing_is_opened(
+def test_remote_control_that_is_off_is_said_and_nothing_is_left(
     redis: RedisServer, make_app: Callable[..., Flask]
 ) -> None:
     """With ``worker_enable_remote_control`` off nobody can know: that is the error, and no key is made."""
@@ -178,14 +178,6 @@ def test_remote_control_that_is_off_is_said_and_nothing_is_opened(
     assert found.error == "Whether workers run cannot be known: worker_enable_remote_control is off"
     assert "worker_enable_remote_control = True" in found.advice
     assert redis.client().keys() == []
-
-
-def test_a_transport_without_broadcast_is_said(make_app: Callable[..., Flask]) -> None:
-    """A transport without fanout cannot carry the question."""
-    found = probe(make_app(Celery(broker="zookeeper://localhost")))
-    assert found.status == 503
-    assert "has no broadcast" in found.error
-    assert "Redis or RabbitMQ" in found.advice
 
 
 def test_an_eager_app_is_noted(celery_app: Celery, app: Flask) -> None:
