@@ -1,7 +1,7 @@
 """The length of a queue, by passive declare: right on every kombu transport.
 
 On Redis it sums the lists of all priorities, which a plain ``LLEN`` misses
-(and ``broker.py`` sees that ``global_keyprefix`` is minded).
+(and ``patience.py`` sees that ``global_keyprefix`` is minded).
 The length leaves out what workers have prefetched: it is a lower bound.
 """
 
