@@ -12,6 +12,9 @@ import pytest
 from celery import Celery
 from flask import Flask
 
+from celery_health_bp import Settings
+from celery_health_bp.stores import open_store
+
 from .exposition import JOB, Exposition
 from .probes import Probe, probe
 from .processes import Worker, wait_until
@@ -158,6 +161,15 @@ def test_a_worker_with_a_sentinel_url_without_a_master_does_not_start(
     assert worker.wait() != 0
     assert "its name is not known: give metrics_store=sentinel://...?master_name=NAME" in worker.output()
     assert PASSWORD not in worker.output()
+
+
+def test_auto_takes_the_master_of_a_result_backend() -> None:
+    """Behind another broker the master is the one that the result backend's transport options name."""
+    app = Celery(broker="amqp://", backend=f"sentinel://:{PASSWORD}@a:1/2;sentinel://b:2/2", set_as_current=False)
+    app.conf.result_backend_transport_options = {"master_name": "results"}
+    store = open_store(app, Settings())
+    assert store is not None
+    assert store.place == "sentinel://a:1,b:2/2?master_name=results"
 
 
 def test_a_sentinel_broker_without_a_master_is_told(make_app: Callable[..., Flask]) -> None:
