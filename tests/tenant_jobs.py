@@ -16,6 +16,11 @@ app.conf.update(
 if os.environ.get("TENANT_KEY_PREFIX"):
     app.conf.broker_transport_options = {"global_keyprefix": os.environ["TENANT_KEY_PREFIX"]}
 
+#: For the SQS of moto, which has no TLS.
+SQS = {"is_secure": False, "region": "us-east-1", "polling_interval": 0.1, "wait_time_seconds": 1}
+if str(app.conf.broker_url).startswith("sqs:"):
+    app.conf.broker_transport_options = SQS
+
 
 @app.task(base=MonitoredTask, name="tenant.work")
 def work(customer_id: str = "acme") -> str:
