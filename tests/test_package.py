@@ -234,7 +234,9 @@ def test_a_missing_extra_is_named_with_the_command_to_type(
 
 def test_the_library_of_another_broker_is_named_too() -> None:
     """A transport whose library is not there is no wrong URL, and the answer says what kombu calls its extra."""
-    health = CeleryHealth(lambda: Celery("missing", broker="sqs://key:secret@"), Settings(timeout_seconds=1))
+    health = CeleryHealth(
+        lambda: Celery("missing", broker="mongodb://key:secret@localhost"), Settings(timeout_seconds=1)
+    )
     report = health.check()
-    assert report.error == "The library for sqs:// brokers is not installed"
-    assert report.recommendations == ("pip install 'kombu[sqs]'",)
+    assert report.error == "The library for mongodb:// brokers is not installed"
+    assert report.recommendations == ("pip install 'kombu[mongodb]'",)
