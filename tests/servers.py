@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from kombu import Connection
 
@@ -44,6 +45,7 @@ class RedisServer:
         self.port = free_port()
         self._folder = folder
         self._options = options
+        self._clients: WeakSet[Redis] = WeakSet()
         self.process: Process | None = None
         self.start()
 
@@ -65,6 +67,8 @@ class RedisServer:
 
     def stop(self) -> None:
         """End it at once; its data are gone."""
+        for client in self._clients:  # Python 3.14 takes its time with those that nobody uses any more
+            client.connection_pool.disconnect()
         if self.process is not None:
             self.process.end(signal.SIGKILL)
             self.process = None
@@ -74,10 +78,12 @@ class RedisServer:
         return _answers(self.port)
 
     def client(self) -> Redis:
-        """A client of database 0."""
+        """A client of database 0; its connections are closed with the server."""
         from redis import Redis  # not above: one environment of tox has none
 
-        return Redis(port=self.port)
+        client = Redis(port=self.port)
+        self._clients.add(client)
+        return client
 
     def freeze(self) -> None:
         """Stop it with SIGSTOP: connections are accepted and nothing is answered."""

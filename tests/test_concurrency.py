@@ -138,7 +138,8 @@ def status_of(web: Web) -> int:
         with urlopen(web.url + PATH, timeout=15) as answer:
             return int(answer.status)
     except HTTPError as error:
-        return error.code
+        with error:
+            return error.code
 
 
 SERVERS = {

@@ -73,4 +73,4 @@ def test_the_environment_that_is_shown_is_one_of_tox() -> None:
     tox = ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     (shown,) = re.findall(r"tox run -e (\S+)", text("CONTRIBUTING.md"))
-    assert f"{shown.partition('-')[2]}:" in tox["testenv:py{310,311,312,313}-celery{52,53,54,55,56,57}"]["deps"]
+    assert f"{shown.partition('-')[2]}:" in tox["testenv:py{310,311,312,313,314}-celery{52,53,54,55,56,57}"]["deps"]

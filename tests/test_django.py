@@ -32,7 +32,8 @@ def get(url: str, **headers: str) -> tuple[int, str]:
         with build_opener(_NoRedirect).open(Request(url, headers=headers), timeout=15) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as refused:
-        return refused.code, refused.read().decode()
+        with refused:
+            return refused.code, refused.read().decode()
 
 
 def manage(broker_url: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

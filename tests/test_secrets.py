@@ -36,7 +36,8 @@ def test_the_broker_password_is_in_no_body_and_no_log(
                 with urlopen(web.url + path, timeout=10) as answer:
                     texts.append(answer.read().decode())
             except HTTPError as refused:
-                texts.append(refused.read().decode())
+                with refused:
+                    texts.append(refused.read().decode())
 
     read_all()
     assert '"status": "healthy"' in texts[0]
