@@ -5,8 +5,8 @@ has ended, also when that process was killed. The first terminal call decides:
 for some outcomes two come (a hard time limit sends ``on_timeout`` and
 ``on_failure``). For some none comes: pools that run attempts in the main
 process drop what escapes from Celery's tracer, and only their result has it.
-Two calls are not the last word: prefork reads results after it has cancelled
-their attempts, and when a process is lost Celery decides what becomes of its job.
+Two calls are not the last word: when it shuts down, prefork reads results after it
+has cancelled their attempts, and when a process is lost Celery decides what becomes of its job.
 This is the one file that leans on ``celery.worker.request``.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from billiard.einfo import ExceptionInfo
 from billiard.pool import ApplyResult
+from celery.utils import log
 from celery.worker.request import Request
 from celery.worker.state import active_requests
 
@@ -85,7 +86,7 @@ def _watching(execute_using_pool: Callable[..., Any]) -> Callable[..., Any]:
     return watched
 
 
-#: Attempts that were cancelled, and may have sent a result before.
+#: Attempts that a shutdown has cancelled, and that may have sent a result before.
 _cancelled: set[MonitoredRequest] = set()
 
 
@@ -186,9 +187,9 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     def _count_cancelled(self) -> None:
         result = self._apply_result and self._apply_result()
-        if not isinstance(result, ApplyResult):
+        if not log._in_sighandler or not isinstance(result, ApplyResult):
             self._count_end(CANCELLED)
-        elif not self._over:  # prefork says yet whether a result came, or the process has ended
+        elif not self._over:  # a shutdown of prefork, which reads the results now, and ends
             self._is_cancelled = True
             _cancelled.add(self)
 

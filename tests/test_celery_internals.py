@@ -17,8 +17,10 @@ import celery
 import kombu
 import pytest
 from celery import Celery, Task, signals
+from celery.apps import worker as worker_command
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import ApplyResult
+from celery.utils import log
 from celery.utils.serialization import UnpickleableExceptionWrapper
 from celery.worker.control import Panel
 from celery.worker.request import Request, create_request_cls
@@ -77,6 +79,14 @@ def test_a_request_has_the_hook(name: str, arguments: list[str]) -> None:
     """Celery's Request has the method that ours overrides, and it takes the same arguments first."""
     found = list(inspect.signature(getattr(Request, name, lambda: None)).parameters)
     assert found[: len(arguments) + 1] == ["self", *arguments], changed(f"Request.{name}()", "request.py", found)
+
+
+def test_a_shutdown_by_signal_is_seen() -> None:
+    """Celery tells its loggers that a signal handler runs, as that of a cold shutdown does."""
+    with log.in_sighandler():
+        found = getattr(log, "_in_sighandler", None)
+    source = inspect.getsource(worker_command)
+    assert (found, "with in_sighandler()" in source) == (True, True), changed("log._in_sighandler", "request.py", found)
 
 
 NEWER_HOOKS = {"_success_was_stored": "lost_after_success", "_retry_worker_lost": "retry_on_worker_lost"}
