@@ -115,9 +115,11 @@ def paused(redis: RedisServer) -> Iterator[None]:
 
 def full(redis: RedisServer) -> Iterator[None]:
     """The memory limit is reached."""
-    redis.client().config_set("maxmemory", 1)
+    with redis.client() as client:
+        client.config_set("maxmemory", 1)
     yield
-    redis.client().config_set("maxmemory", 0)
+    with redis.client() as client:
+        client.config_set("maxmemory", 0)
 
 
 def replica(redis: RedisServer) -> Iterator[None]:
