@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from weakref import WeakSet
+
+from celery._state import _get_active_apps
 
 from .report import NO_NAMES
 
@@ -17,28 +20,41 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: Between a node's name and its application's; in neither.
 _SEPARATOR = "\0"
+#: Apps of this process whose health is asked for.
+_watched: WeakSet[Any] = WeakSet()
 
 
-def own_name(app: Any) -> str | None:
-    """The application's name; ``None`` if it has none, or no task of its own."""
+def watch(app: Any) -> None:
+    """This process asks for the health of this app: it is an application by itself, not where our tasks come from."""
+    _watched.add(app)
+
+
+def own_names(app: Any) -> frozenset[str] | None:
+    """Names of the applications whose workers are ours; ``None``: all are.
+
+    All, if the app has no name or no task of its own. Tasks of one app are those of all apps of a process (Celery
+    shares them): a client that imports the application's tasks has them too, and the application with them.
+    """
     if app.main in NO_NAMES:
         return None
     try:
-        names = list(app.tasks)
+        if all(name.startswith("celery.") for name in app.tasks):
+            return None
+        imported = {other.main for other in tuple(_get_active_apps()) if other not in _watched}
     except Exception:  # one of the tasks cannot be made: whoever sends it will hear of it
         logger.debug("the tasks of the app cannot be listed", exc_info=True)
         return None
-    return None if all(name.startswith("celery.") for name in names) else str(app.main)
+    return frozenset({app.main, *imported})
 
 
-def known_as(node: str, application: str | None, own: str | None) -> str:
+def known_as(node: str, application: str | None, own: frozenset[str] | None) -> str:
     """What a node goes by; one of another application not by its name alone: nodes of two may both be ``celery@host``.
 
     Arguments:
         application: the name of its application, ``None`` if it did not say.
-        own: see ``own_name``.
+        own: see ``own_names``.
     """
-    is_ours = own is None or application in (own, *NO_NAMES)
+    is_ours = own is None or application in own or application in NO_NAMES
     return node if is_ours else f"{node}{_SEPARATOR}{application}"
 
 

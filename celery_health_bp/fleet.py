@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .applications import is_another, known_as, own_name, plain
+from .applications import is_another, known_as, own_names, plain, watch
 from .broker import IO_TIMEOUT_SECONDS, blocked, drop_connection, open_connection, require_remote_control, unreachable
 from .errors import BrokerUnreachable, CheckError, RemoteControlOff
 from .line import Line, Pair
@@ -84,7 +84,8 @@ class Fleet:
         self._app = app
         self._queues = queues
         self._memory_seconds = memory_seconds
-        self._own_name: str | None = None
+        watch(app)
+        self._own_names: frozenset[str] | None = None
         self._line: Line | None = None
         self._expected: set[Pair] | None = None
         self._commands = COMMANDS  # nobody knows yet who says everything at once
@@ -107,7 +108,7 @@ class Fleet:
             lengths.update(self._ask_all(line, deadline))
             line.clear_up(max(deadline, time.monotonic() + CLEARING_UP * timeout_seconds))
 
-        self._own_name = own_name(self._app)
+        self._own_names = own_names(self._app)
         try:
             line = self._with_line(exchange, timeout_seconds)
         except RemoteControlOff as problem:
@@ -192,7 +193,7 @@ class Fleet:
 
     def _read(self, node: str, command: str, reply: Any) -> tuple[str, Mapping[str, Any]]:
         facts = facts_of(node, command, reply)
-        return known_as(node, facts.get("application"), self._own_name), facts
+        return known_as(node, facts.get("application"), self._own_names), facts
 
     def _drop(self) -> None:
         line, self._line = self._line, None

@@ -21,7 +21,7 @@ from celery import Celery
 from celery.local import Proxy
 
 from .agreement import Agreement
-from .applications import own_name
+from .applications import own_names
 from .arguments import factory_of, made_by, require
 from .broker import IO_TIMEOUT_SECONDS
 from .counts import Counts
@@ -202,7 +202,7 @@ class _Process:
         self._pid = os.getpid()
         self._store_found = _open_store(app, settings)
         warn_if_untested()
-        own_name(app)  # makes the app's tasks
+        own_names(app)  # makes the app's tasks
         with suppress(Exception):  # a wrong broker URL is for the check to tell
             # Importing the transport takes as long as many checks: it is no part of a deadline.
             share_no_locks(app)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +11,9 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from celery_health_bp.applications import own_name
-
 from .nodes import REPLIES, ScriptedNode
 from .probes import Probe, probe
-from .processes import Worker, wait_until
+from .processes import ROOT, Worker, celery_environ, wait_until
 from .servers import RedisServer
 
 
@@ -26,6 +26,31 @@ def holding(name: str, broker_url: str) -> Celery:
 
 def work() -> None:
     """A job."""
+
+
+#: Whom an app of another name than the workers' counts, in a process of its own.
+CLIENT = """
+from celery import Celery
+from celery_health_bp import CeleryHealth, Settings
+app = Celery("client")
+%s
+health = CeleryHealth(lambda: app, Settings(timeout_seconds=5))
+print(*health.check().active_workers)
+"""
+
+
+def client_of(redis: RedisServer, code: str) -> list[str]:
+    """The workers that count for a process with an app of its own, in which this code runs too."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT % code],
+        env=celery_environ(redis.url, {"TENANT_NAME": "b"}),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return done.stdout.split()
 
 
 @pytest.fixture
@@ -48,9 +73,10 @@ def test_a_worker_of_another_application_is_none_of_ours(
 ) -> None:
     """When the only worker of a ends, a is 503 and names that of b, b stays 200; a client without tasks counts both."""
     a, b = holding("a", redis.url), holding("b", redis.url)
-    with a, b, Celery("client", broker=redis.url, set_as_current=False) as client:
+    with a, b:
         a.conf.task_default_queue, b.conf.task_default_queue = "queue-a", "queue-b"
-        app_a, app_b, bare = (make_app(app, cache_seconds=0, timeout_seconds=2) for app in (a, b, client))
+        app_a, app_b = (make_app(app, cache_seconds=0, timeout_seconds=2) for app in (a, b))
+        probe(app_b)
         wait_until(lambda: probe(app_a).body["details"]["other_applications"], "a has heard of b")
         found = probe(app_a)
         assert (found.status, found.workers, found.body["queues"]) == (200, ["a-worker@testhost"], {"queue-a": 0})
@@ -59,7 +85,9 @@ def test_a_worker_of_another_application_is_none_of_ours(
         assert 'celery_worker_up{hostname="a-worker@testhost"} 1.0' in metrics
         assert "celery_workers 1.0" in metrics
         assert "b-worker" not in metrics
-        wait_until(lambda: len(probe(bare).workers) == 2, "a client without tasks counts both")
+        assert client_of(redis, "") == ["a-worker@testhost", "b-worker@testhost"]
+        # The tasks of the application are those of every app that imports them.
+        assert client_of(redis, "import tests.tenant_jobs") == ["b-worker@testhost"]
 
         two_fleets["a"].end()
         found = probe(app_a)
@@ -99,10 +127,9 @@ def test_the_same_node_name_in_two_applications(
 def asked(redis: RedisServer, make_app: Callable[..., Flask]) -> Callable[..., Probe]:
     """The health of an application as it finds a worker that says this of itself."""
 
-    def ask(name: str | None, said: Any, *, tasks: bool = True) -> Probe:
+    def ask(name: str | None, said: Any) -> Probe:
         with Celery(name, broker=redis.url, set_as_current=False) as app:
-            if tasks:
-                app.task(name="mine.work", shared=False)(work)
+            app.task(name="mine.work", shared=False)(work)
             with ScriptedNode(app, "w@t", replies(said)):
                 return probe(make_app(app, timeout_seconds=1))
 
@@ -134,14 +161,3 @@ def test_control_exchange_separates_workers_that_say_nothing(
         with ScriptedNode(a, "a@t"), ScriptedNode(b, "b@t"):
             found = [probe(make_app(app)).workers for app in (a, b)]
     assert found == [["a@t"], ["b@t"]]
-
-
-def test_the_tasks_of_celery_are_nobodys_own() -> None:
-    """Every Celery app has them: they make no client an application."""
-    with Celery("client", set_as_current=False) as client:
-        assert own_name(client) == (None if not _shared(client) else "client")
-
-
-def _shared(app: Celery) -> bool:
-    """Another test's ``shared_task`` is every app's."""
-    return any(not name.startswith("celery.") for name in app.tasks)

@@ -17,6 +17,7 @@ import celery
 import kombu
 import pytest
 from celery import Celery, Task, signals
+from celery._state import _get_active_apps
 from celery.apps import worker as worker_command
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import ApplyResult
@@ -204,6 +205,12 @@ def test_a_node_of_kombu_answers_us(memory_app: Celery) -> None:
         found = fleet.ask(1).facts
     of_each_command = {"pool", "queues", "running", "scheduled", "reserved"}
     assert found.get("a@t", {}).keys() > of_each_command, changed("a reply of kombu.pidbox", "line.py", found)
+
+
+def test_the_apps_of_a_process_are_listed(memory_app: Celery) -> None:
+    """Celery keeps a list of the apps of the process."""
+    found = list(_get_active_apps())
+    assert memory_app in found, changed("_state._get_active_apps()", "applications.py", found)
 
 
 def test_virtual_channels_can_be_told_of_a_binding() -> None:
