@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,6 +17,11 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .address import Host
+
+if TYPE_CHECKING:  # redis-py's class is generic in its stubs alone
+    _Redis: TypeAlias = Redis[bytes]
+else:
+    _Redis = Redis
 
 UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 
@@ -26,7 +31,7 @@ SEARCH_SECONDS = 3.0
 LEARN_SECONDS = 60.0
 
 
-class FirstReachable(Redis):  # type: ignore[misc]  # redis may be missing
+class FirstReachable(_Redis):  # type: ignore[misc]  # redis may be missing
     """Sends each command to the first server of a list that can be reached.
 
     Workers and web processes that have the same list meet at the same server.
@@ -62,7 +67,7 @@ class FirstReachable(Redis):  # type: ignore[misc]  # redis may be missing
             client.connection_pool.disconnect()
 
 
-class SlotOwner(Redis):  # type: ignore[misc]  # redis may be missing
+class SlotOwner(_Redis):  # type: ignore[misc]  # redis may be missing
     """Sends each command to the node of a Redis Cluster that owns our keys, which all lie in one slot.
 
     redis-py's own ``RedisCluster`` connects when it is made, and asks all nodes
