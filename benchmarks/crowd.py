@@ -12,7 +12,7 @@ from uuid import uuid4
 from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 
-from celery_health_bp.ledger import STATS_KEY
+from celery_health_bp.wire import STATS_KEY
 from tests.nodes import REPLIES
 
 Replies = dict[str, Any]

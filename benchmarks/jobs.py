@@ -14,7 +14,7 @@ from prometheus_client import Counter, Histogram
 from redis import Redis
 
 from celery_health_bp import MonitoredTask
-from celery_health_bp.tasks import PUBLISHED_HEADER
+from celery_health_bp.wire import PUBLISHED_HEADER
 from tests.processes import wait_until
 
 DONE = "benchmark:done"

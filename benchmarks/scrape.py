@@ -15,12 +15,12 @@ from prometheus_client.exposition import generate_latest
 from redis import Redis
 
 from celery_health_bp import CeleryHealth, Settings
-from celery_health_bp.collector import CeleryCollector, job_families
+from celery_health_bp.counting.ledger import Ledger
+from celery_health_bp.counting.outcomes import COMPLETED, STARTED
 from celery_health_bp.counts import Counts
-from celery_health_bp.ledger import Ledger
-from celery_health_bp.outcomes import COMPLETED, STARTED
 from celery_health_bp.stores.redis import RedisStore
-from celery_health_bp.wsgi import create_metrics_app
+from celery_health_bp.web.collector import CeleryCollector, job_families
+from celery_health_bp.web.wsgi import create_metrics_app
 
 from .measure import Figure, Table, at_most, interleaved, main
 from .multiprocess import multiprocess_scrape

@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .blueprint import create_blueprint
+    from .flask import create_blueprint
     from .health import CeleryHealth
     from .settings import Settings
     from .tasks import MonitoredTask, monitor_task
-    from .wsgi import MetricsMiddleware, create_api_app, create_metrics_app, mount
+    from .web.wsgi import MetricsMiddleware, create_api_app, create_metrics_app, mount
 
     __version__: str
 
@@ -28,14 +28,14 @@ __all__ = [
 
 _HOMES = {
     "CeleryHealth": "health",
-    "MetricsMiddleware": "wsgi",
+    "MetricsMiddleware": "web.wsgi",
     "MonitoredTask": "tasks",
     "Settings": "settings",
-    "create_api_app": "wsgi",
-    "create_blueprint": "blueprint",
-    "create_metrics_app": "wsgi",
+    "create_api_app": "web.wsgi",
+    "create_blueprint": "flask",
+    "create_metrics_app": "web.wsgi",
     "monitor_task": "tasks",
-    "mount": "wsgi",
+    "mount": "web.wsgi",
 }
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from celery import Task, signals
 
-from . import eager
+from .counting import REQUEST, STEP, eager
+from .wire import PUBLISHED_HEADER
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,11 +17,6 @@ if TYPE_CHECKING:  # Celery's class is generic in its stubs alone
     _Task: TypeAlias = Task[..., Any]
 else:
     _Task = Task
-
-REQUEST = "celery_health_bp.request:MonitoredRequest"
-STEP = "celery_health_bp.worker:RecorderStep"
-#: Message header: microseconds since the epoch at publishing. An integer, which JSON reads faster than a float.
-PUBLISHED_HEADER = "celery_health_published"
 
 
 class MonitoredTask(_Task):  # type: ignore[misc]  # celery ships no types

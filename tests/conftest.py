@@ -15,8 +15,8 @@ from flask import Flask
 from kombu import pools
 
 from celery_health_bp import CeleryHealth, MetricsMiddleware, Settings, create_blueprint
+from celery_health_bp.counting.recorder import recorder_of
 from celery_health_bp.errors import ConfigurationError
-from celery_health_bp.recorder import recorder_of
 
 from . import leaks
 from .processes import Process, Web, Worker, wait_until

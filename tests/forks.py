@@ -10,8 +10,8 @@ from threading import Event, Thread
 from celery import Celery
 
 from celery_health_bp import MonitoredTask
-from celery_health_bp.outcomes import COMPLETED
-from celery_health_bp.recorder import recorder_of
+from celery_health_bp.counting.outcomes import COMPLETED
+from celery_health_bp.counting.recorder import recorder_of
 
 app = Celery("upstream", broker=sys.argv[1], task_cls=MonitoredTask)
 app.conf.celery_health = {"flush_interval_seconds": 0.001}

@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from celery_health_bp.agreement import Agreement
+from celery_health_bp.asking.agreement import Agreement
 from celery_health_bp.errors import StoreUnavailable
 from celery_health_bp.report import StoreFacts, Worker
 from celery_health_bp.stores import RedisStore

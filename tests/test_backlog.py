@@ -9,8 +9,8 @@ import pytest
 from celery import Celery, Task
 
 from celery_health_bp import MonitoredTask, Settings
-from celery_health_bp.outcomes import STARTED
-from celery_health_bp.recorder import WAITING_FACTOR, Recorder
+from celery_health_bp.counting.outcomes import STARTED
+from celery_health_bp.counting.recorder import WAITING_FACTOR, Recorder
 from celery_health_bp.stores import RedisStore
 
 from .servers import RedisServer

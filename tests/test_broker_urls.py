@@ -8,8 +8,8 @@ import pytest
 from celery import Celery
 from flask import Flask
 
+from celery_health_bp.asking.place import broker_place
 from celery_health_bp.errors import BrokerUnreachable
-from celery_health_bp.place import broker_place
 
 from .network import silent_port
 from .nodes import ScriptedNode

@@ -29,12 +29,13 @@ from kombu import Consumer, Queue
 from kombu.transport.virtual import BrokerState, Channel
 
 from celery_health_bp import MonitoredTask
-from celery_health_bp.fleet import COMMANDS, COUNTS_COMMAND, Fleet
-from celery_health_bp.line import Line
-from celery_health_bp.replies import facts_of
-from celery_health_bp.request import MonitoredRequest
+from celery_health_bp.asking.control_channel import ControlChannel
+from celery_health_bp.asking.fleet import COMMANDS, Fleet
+from celery_health_bp.asking.replies import facts_of
+from celery_health_bp.counting.bootstep import RecorderStep
+from celery_health_bp.counting.request import MonitoredRequest
 from celery_health_bp.versions import DIFFERENCES
-from celery_health_bp.worker import RecorderStep
+from celery_health_bp.wire import COUNTS_COMMAND
 
 from .nodes import ScriptedNode
 from .processes import ROOT, Worker, wait_until
@@ -129,7 +130,7 @@ def test_an_unpicklable_exception_has_its_class_name() -> None:
     assert name == "KeyError", changed("UnpickleableExceptionWrapper.exc_cls_name", "versions.py", name)
 
 
-# -- tasks and the worker, by tasks.py, eager.py and worker.py --
+# -- tasks and the worker, by tasks.py, eager.py and bootstep.py --
 
 
 def test_a_task_is_published_and_applied_with_these_arguments() -> None:
@@ -168,16 +169,16 @@ def test_our_step_is_the_first_of_a_worker() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
     steps = done.stdout.split()
-    assert steps[:1] == [RecorderStep.__name__], changed("the order of a worker's steps", "worker.py", done)
-    assert "Pool" in steps[1:], changed("the worker's Pool step", "worker.py", done)
+    assert steps[:1] == [RecorderStep.__name__], changed("the order of a worker's steps", "bootstep.py", done)
+    assert "Pool" in steps[1:], changed("the worker's Pool step", "bootstep.py", done)
 
 
 def test_our_command_is_one_of_the_workers() -> None:
     """``inspect_command`` registers the command that a scrape without store asks."""
-    assert COUNTS_COMMAND in Panel.data, changed("inspect_command()", "worker.py", sorted(Panel.data))
+    assert COUNTS_COMMAND in Panel.data, changed("inspect_command()", "bootstep.py", sorted(Panel.data))
 
 
-# -- kombu.pidbox and its transports, by line.py, reply_queue.py and broker.py --
+# -- kombu.pidbox and its transports, by control_channel.py, reply_queue.py and broker.py --
 
 
 def test_our_commands_look_like_those_of_celery(memory_app: Celery) -> None:
@@ -191,12 +192,12 @@ def test_our_commands_look_like_those_of_celery(memory_app: Celery) -> None:
         queue = Queue("eavesdropper", exchange=memory_app.control.mailbox.exchange, auto_delete=True)
         with Consumer(connection.default_channel, [queue], callbacks=[keep], accept=["json"], no_ack=True):
             memory_app.control.broadcast("ping", reply=True, timeout=0.01)
-            line = Line(memory_app, 1, lambda node, command, reply: (node, facts_of(node, command, reply)))
+            line = ControlChannel(memory_app, 1, lambda node, command, reply: (node, facts_of(node, command, reply)))
             line.publish({"ping": {}})
             wait_until(lambda: connection.drain_events(timeout=1) or len(found) == 2, "both commands have come", 5)
             line.close()
     stock, ours = found
-    assert ours == stock, changed("the message of kombu.pidbox", "line.py", stock)
+    assert ours == stock, changed("the message of kombu.pidbox", "control_channel.py", stock)
 
 
 def test_a_node_of_kombu_answers_us(memory_app: Celery) -> None:
@@ -204,7 +205,9 @@ def test_a_node_of_kombu_answers_us(memory_app: Celery) -> None:
     with ScriptedNode(memory_app, "a@t"), closing(Fleet(memory_app)) as fleet:
         found = fleet.ask(1).facts
     of_each_command = {"pool", "queues", "running", "scheduled", "reserved"}
-    assert found.get("a@t", {}).keys() > of_each_command, changed("a reply of kombu.pidbox", "line.py", found)
+    assert found.get("a@t", {}).keys() > of_each_command, changed(
+        "a reply of kombu.pidbox", "control_channel.py", found
+    )
 
 
 def test_the_apps_of_a_process_are_listed(memory_app: Celery) -> None:
@@ -242,7 +245,7 @@ def test_the_redis_transport_has_what_is_set_there() -> None:
     poller.close()
 
 
-# -- the replies of a real worker, by replies.py; inspection.py gives the same, which its own test sees --
+# -- the replies of a real worker, by replies.py; snapshot.py gives the same, which its own test sees --
 
 
 def test_a_worker_replies_what_is_shown_of_it(

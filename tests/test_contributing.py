@@ -1,9 +1,8 @@
-"""What CONTRIBUTING.md and SECURITY.md name exists, and the picture of the floors is the contract."""
+"""What CONTRIBUTING.md and SECURITY.md name exists."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from configparser import ConfigParser
 
 import pytest
@@ -53,19 +52,6 @@ def test_every_name_of_the_code_that_is_named_exists() -> None:
         sources = "".join(text(path) for path in re.findall(r"`([\w/]+\.py)`", paths))
         for name in re.findall(r"`([A-Z]+[A-Z_]+|_?[a-z]+_[a-z_]+|[A-Z][a-z]+)`", what):
             assert re.search(rf"\b{name}\b", sources), (paths, name)
-
-
-def test_the_picture_of_the_floors_is_the_contract() -> None:
-    """Each floor holds the files that import-linter has there."""
-    contract = re.search(r"^layers = \[\n(.*?)^\]", text("pyproject.toml"), re.MULTILINE | re.DOTALL)
-    assert contract
-    layers = [set(re.findall(r"\w+", line)) for line in contract[1].splitlines()]
-    picture: dict[int, set[str]] = defaultdict(set)
-    floor = -1
-    for number, names in re.findall(r"^([\d ]) \| ([\w ]+?) *\|", text("CONTRIBUTING.md"), re.MULTILINE):
-        floor = int(number) if number.strip() else floor
-        picture[floor].update(names.split())
-    assert [picture[number] for number in reversed(range(len(layers)))] == layers
 
 
 def test_the_environment_that_is_shown_is_one_of_tox() -> None:

@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry
 
 from celery_health_bp import CeleryHealth, MetricsMiddleware, MonitoredTask, Settings, create_blueprint
 from celery_health_bp.cli.render import lines
-from celery_health_bp.collector import CeleryCollector
-from celery_health_bp.customers import CustomerFinder
+from celery_health_bp.counting.customers import CustomerFinder
 from celery_health_bp.report import Observation, judge
 from celery_health_bp.versions import class_name
+from celery_health_bp.web.collector import CeleryCollector
 
 from .exposition import Exposition
 from .nodes import REPLIES, ScriptedNode

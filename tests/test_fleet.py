@@ -38,7 +38,7 @@ def test_a_check_that_knows_its_nodes_waits_for_no_silence(
     """Three nodes, an open connection: the check ends with the last reply, whatever the silence is set to."""
     with ScriptedNode(celery_app, "a@t"), ScriptedNode(celery_app, "b@t"), ScriptedNode(celery_app, "c@t"):
         wait_until(lambda: len(probe(app).workers) == 3, "all are known")
-        monkeypatch.setattr("celery_health_bp.fleet.SILENCE_SECONDS", 1.5)
+        monkeypatch.setattr("celery_health_bp.asking.fleet.SILENCE_SECONDS", 1.5)
         found = probe(app)
     assert found.workers == ["a@t", "b@t", "c@t"]
     assert found.seconds < 1.5
@@ -144,7 +144,7 @@ def test_two_nodes_of_one_name_are_told_within_one_check(
     celery_app: Celery, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A check that waits for others hears both, and notes it at once."""
-    monkeypatch.setattr("celery_health_bp.fleet.SILENCE_SECONDS", 1)
+    monkeypatch.setattr("celery_health_bp.asking.fleet.SILENCE_SECONDS", 1)
     with ScriptedNode(celery_app, "a@t"), ScriptedNode(celery_app, "a@t"):
         assert "a@t: several nodes answer under this name" in probe(app).notes
 

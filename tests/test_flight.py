@@ -12,7 +12,7 @@ from celery import Celery
 from werkzeug.test import Client
 
 from celery_health_bp import CeleryHealth, create_api_app, create_metrics_app
-from celery_health_bp.flight import SingleFlight
+from celery_health_bp.asking.single_flight import SingleFlight
 
 from .processes import ROOT
 from .servers import free_port

@@ -23,7 +23,7 @@ def loaded_by(statement: str) -> set[str]:
         "from celery_health_bp import MonitoredTask",
         "from celery_health_bp import monitor_task",
         "from celery_health_bp import Settings",
-        "import celery_health_bp.request, celery_health_bp.worker",
+        "import celery_health_bp.counting.request, celery_health_bp.counting.bootstep",
     ],
 )
 def test_a_worker_loads_no_web_framework(statement: str) -> None:
@@ -37,7 +37,7 @@ def test_a_worker_loads_no_web_framework(statement: str) -> None:
 def test_importing_everything_starts_nothing() -> None:
     """No thread is started and no socket opened by importing every public name."""
     code = (
-        "import threading, os; from celery_health_bp import *; import celery_health_bp.worker\n"
+        "import threading, os; from celery_health_bp import *; import celery_health_bp.counting.bootstep\n"
         "names = os.listdir('/proc/self/fd'); links = [os.readlink(f'/proc/self/fd/{n}') for n in names if n != '3']\n"
         "print(threading.active_count(), sum('socket' in link for link in links))"
     )

@@ -11,9 +11,9 @@ import pytest
 from celery import Celery
 
 from celery_health_bp import CeleryHealth, Settings
-from celery_health_bp.fleet import COMMANDS, REST
-from celery_health_bp.inspection import MAX_TASKS
-from celery_health_bp.replies import facts_of, worker_of
+from celery_health_bp.asking.fleet import COMMANDS, REST
+from celery_health_bp.asking.replies import facts_of, worker_of
+from celery_health_bp.counting.snapshot import MAX_TASKS
 
 from .nodes import REPLIES, ScriptedNode
 from .processes import Worker, wait_until

@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from celery_health_bp import reply_queue
+from celery_health_bp.asking import reply_queue
 
 from .nodes import ScriptedNode
 from .probes import probe

@@ -18,13 +18,13 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from celery_health_bp import Settings
-from celery_health_bp.collector import job_families
+from celery_health_bp.counting.customers import CustomerFinder, label_value
+from celery_health_bp.counting.ledger import Ledger
+from celery_health_bp.counting.outcomes import STARTED, outcome_of
+from celery_health_bp.counting.recorder import Recorder
 from celery_health_bp.counts import MAX_ERROR_TYPES, Counts, Series
-from celery_health_bp.customers import CustomerFinder, label_value
-from celery_health_bp.ledger import Ledger
-from celery_health_bp.outcomes import STARTED, outcome_of
-from celery_health_bp.recorder import Recorder
 from celery_health_bp.stores import MAX_BATCH, RedisStore
+from celery_health_bp.web.collector import job_families
 
 from .exposition import JOB, Exposition
 from .servers import RedisServer

@@ -15,7 +15,8 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from celery_health_bp import CeleryHealth, Settings, line, reply_queue
+from celery_health_bp import CeleryHealth, Settings
+from celery_health_bp.asking import control_channel, reply_queue
 
 from .nodes import ScriptedNode
 from .probes import probe
@@ -29,14 +30,14 @@ KILLED_CHECKS = """
 import os, signal, sys, threading
 from tests.jobs import app
 from celery_health_bp import CeleryHealth, Settings
-from celery_health_bp.line import Line
+from celery_health_bp.asking.control_channel import ControlChannel
 
 def publish(self, *arguments):
     sent(self, *arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 
 CeleryHealth(lambda: app, Settings()).check()
-sent, Line.publish = Line.publish, publish
+sent, ControlChannel.publish = ControlChannel.publish, publish
 for _ in range(int(sys.argv[1])):
     if os.fork() == 0:
         CeleryHealth(lambda: app, Settings()).check()
@@ -180,7 +181,7 @@ def test_a_reply_that_was_under_way_at_the_end_leaves_no_list(
     redis: RedisServer, celery_app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker looked up our binding just before it was deleted, and sends just after: the list goes too."""
-    monkeypatch.setattr(line, "SETTLE_SECONDS", 1)
+    monkeypatch.setattr(control_channel, "SETTLE_SECONDS", 1)
     health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=0.2))
     health.check()
     client = redis.client()

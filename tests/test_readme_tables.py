@@ -16,12 +16,12 @@ from flask import Flask
 
 import celery_health_bp
 from celery_health_bp import CeleryHealth, Settings, create_blueprint
-from celery_health_bp.broker import REASONS
-from celery_health_bp.collector import job_families
+from celery_health_bp.asking.broker import REASONS
 from celery_health_bp.counts import COUNTERS, HISTOGRAMS, Counts, Histogram, Series
 from celery_health_bp.notes import partly_counted
 from celery_health_bp.report import NO_WORKERS, Observation, Queue, RunningTask, ScheduledTask, TaskFacts, Worker, judge
 from celery_health_bp.schemas import error_body, health_body, stats_body, tasks_body
+from celery_health_bp.web.collector import job_families
 
 from .readme import METRICS, README, blocks, table
 

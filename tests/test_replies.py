@@ -16,10 +16,10 @@ from kombu import Producer
 from kombu.pidbox import Node
 
 from celery_health_bp import Settings
+from celery_health_bp.asking.fleet import Answers
+from celery_health_bp.asking.observation import observation_of
+from celery_health_bp.asking.replies import MAX_NOTES, MAX_TEXT, facts_of
 from celery_health_bp.cli.render import headline, lines, nagios_line
-from celery_health_bp.fleet import Answers
-from celery_health_bp.health import observation_of
-from celery_health_bp.replies import MAX_NOTES, MAX_TEXT, facts_of
 from celery_health_bp.report import Sending, judge
 from celery_health_bp.schemas import health_body, stats_body, tasks_body
 

@@ -11,8 +11,8 @@ from celery import Celery
 from redis import Redis
 
 from celery_health_bp import Settings
-from celery_health_bp.outcomes import STARTED
-from celery_health_bp.recorder import Recorder
+from celery_health_bp.counting.outcomes import STARTED
+from celery_health_bp.counting.recorder import Recorder
 from celery_health_bp.stores import RedisStore
 
 from .exposition import JOB, Exposition

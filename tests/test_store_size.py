@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celery_health_bp import Settings
+from celery_health_bp.counting.outcomes import COMPLETED, STARTED
+from celery_health_bp.counting.recorder import Recorder
 from celery_health_bp.counts import Counts, Histogram, Series
 from celery_health_bp.errors import StoreUnavailable
-from celery_health_bp.outcomes import COMPLETED, STARTED
-from celery_health_bp.recorder import Recorder
 from celery_health_bp.stores import MAX_BATCH, Added, RedisStore
 from celery_health_bp.stores.redis import FIELDS_AT_ONCE, MAX_FIELDS
 

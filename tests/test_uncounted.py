@@ -11,8 +11,8 @@ import pytest
 from celery import Celery
 from flask import Flask
 
+from celery_health_bp.asking.replies import facts_of
 from celery_health_bp.notes import partly_counted
-from celery_health_bp.replies import facts_of
 from celery_health_bp.report import TaskFacts
 from celery_health_bp.report import Worker as WorkerFacts
 

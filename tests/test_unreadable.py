@@ -12,8 +12,8 @@ from celery import Celery
 from flask import Flask
 
 from celery_health_bp import MonitoredTask
+from celery_health_bp.counting.ledger import Ledger, Outcome
 from celery_health_bp.counts import Counts, Histogram, Series
-from celery_health_bp.ledger import Ledger, Outcome
 
 from .exposition import JOB, Exposition
 from .servers import RedisServer

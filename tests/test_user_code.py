@@ -12,8 +12,8 @@ from celery import Celery
 from redis import Redis
 
 from celery_health_bp import MonitoredTask
-from celery_health_bp.recorder import recorder_of
-from celery_health_bp.tasks import PUBLISHED_HEADER
+from celery_health_bp.counting.recorder import recorder_of
+from celery_health_bp.wire import PUBLISHED_HEADER
 
 from .exposition import JOB, Exposition
 from .processes import Worker, wait_until
@@ -61,7 +61,7 @@ def test_a_worker_without_our_step_counts_and_warns_once(
     worker = start_worker(redis.url, app=APP, environ={**FAST, "WITHOUT_STEP": "1"})
     send(celery_app, "derived", "derived", "overriding")
     wait_until(lambda: read().ended() == 3, "all are counted", 30)
-    assert worker.output().count("runs without celery_health_bp.worker:RecorderStep") == 1
+    assert worker.output().count("runs without celery_health_bp.counting.bootstep:RecorderStep") == 1
 
 
 @pytest.mark.parametrize("method", ["count", "internal_error", "take"])

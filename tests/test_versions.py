@@ -19,7 +19,7 @@ from celery.worker.request import Request
 from flask import Flask
 from kombu.transport.filesystem import Transport as FilesystemTransport
 
-from celery_health_bp.outcomes import Outcome, outcome_of
+from celery_health_bp.counting.outcomes import Outcome, outcome_of
 from celery_health_bp.versions import DIFFERENCES, NEWEST_TESTED, OLDEST_TESTED
 
 from .probes import probe

@@ -163,7 +163,7 @@ def test_metrics_of_the_application_that_are_hidden_are_told_of(
     PrometheusMetrics(app, path=path, registry=registry)  # after us: most applications are that way
     for _ in range(2):
         assert app.test_client().get("/metrics").status_code == 200
-    told = [record.getMessage() for record in caplog.records if record.name == "celery_health_bp.wsgi"]
+    told = [record.getMessage() for record in caplog.records if record.name == "celery_health_bp.web.wsgi"]
     hidden = "/metrics is a route of the application too, and not reached: its metrics join ours with "
     assert told == [f"{hidden}MetricsMiddleware(..., registry=...)"] * warnings
 

@@ -10,9 +10,10 @@ from celery import Celery, Task, signals
 from celery.worker.request import Request
 from kombu.utils.imports import symbol_by_name
 
-from celery_health_bp import MonitoredTask, ledger, monitor_task
-from celery_health_bp.request import MonitoredRequest
-from celery_health_bp.tasks import STEP
+from celery_health_bp import MonitoredTask, monitor_task
+from celery_health_bp.counting import STEP
+from celery_health_bp.counting.ledger import Ledger
+from celery_health_bp.counting.request import MonitoredRequest
 
 app = Celery("upstream", broker=os.environ.get("CELERY_BROKER_URL", "memory://"))
 app.conf.broker_connection_retry_on_startup = True
@@ -107,4 +108,4 @@ def _broken(*_: Any, **__: Any) -> Any:
 
 
 if os.environ.get("BREAK_LEDGER"):
-    setattr(ledger.Ledger, os.environ["BREAK_LEDGER"], _broken)
+    setattr(Ledger, os.environ["BREAK_LEDGER"], _broken)

@@ -11,7 +11,7 @@ from typing import Any
 
 from kombu.transport import resolve_transport
 
-from .errors import BrokerUnreachable
+from ..errors import BrokerUnreachable
 
 SENTINEL = "sentinel"
 

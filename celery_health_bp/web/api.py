@@ -16,10 +16,10 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Request, Response
 
-from .errors import CheckError, ConfigurationError
-from .health import CeleryHealth
-from .report import UNHEALTHY, HealthReport
-from .schemas import error_body, health_body, stats_body, tasks_body
+from ..errors import CheckError, ConfigurationError
+from ..health import CeleryHealth
+from ..report import UNHEALTHY, HealthReport
+from ..schemas import error_body, health_body, stats_body, tasks_body
 
 logger: logging.Logger = logging.getLogger(__name__)
 

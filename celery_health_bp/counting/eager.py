@@ -14,7 +14,7 @@ from celery import signals
 
 from .ledger import Outcome
 from .outcomes import COMPLETED, STARTED, outcome_of
-from .recorder import failed_inside, recorder_of
+from .recorder import record_internal_error, recorder_of
 
 #: Marks a function whose attempts are counted; Celery's wrappers carry it along.
 MARK = "celery_health_monitored"
@@ -40,7 +40,7 @@ def _started(task: Any, args: Any, kwargs: Any, **_: Any) -> None:
         task.request.update(celery_health_began=time.monotonic())
         recorder.ledger.count(STARTED, task.name, recorder.finder(task).find(args, kwargs))
     except Exception:
-        failed_inside(task.app)
+        record_internal_error(task.app)
 
 
 def _ended(task: Any, args: Any, kwargs: Any, state: str | None, retval: Any, **_: Any) -> None:
@@ -52,7 +52,7 @@ def _ended(task: Any, args: Any, kwargs: Any, state: str | None, retval: Any, **
         seconds = time.monotonic() - task.request.celery_health_began if outcome is COMPLETED else None
         recorder.ledger.count(outcome, task.name, recorder.finder(task).find(args, kwargs), seconds)
     except Exception:
-        failed_inside(task.app)
+        record_internal_error(task.app)
 
 
 def _outcome(state: str | None, retval: Any) -> Outcome:

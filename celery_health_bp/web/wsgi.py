@@ -25,11 +25,11 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
+from ..arguments import require, require_wsgi
+from ..errors import CheckError, ConfigurationError
+from ..health import CeleryHealth
 from .api import Api, Refusal, authorize, check_method, refusal_response
-from .arguments import require, require_wsgi
 from .collector import CeleryCollector
-from .errors import CheckError, ConfigurationError
-from .health import CeleryHealth
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -12,10 +12,10 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Iterable
 
-from .flight import SingleFlight
-from .notes import warn
-from .report import StoreFacts, Worker, some
-from .stores import Store
+from ..notes import warn
+from ..report import StoreFacts, Worker, some
+from ..stores import Store
+from .single_flight import SingleFlight
 
 logger: logging.Logger = logging.getLogger(__name__)
 

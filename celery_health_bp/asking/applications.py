@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from celery._state import _get_active_apps
 
-from .report import NO_NAMES
+from ..report import NO_NAMES
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from flask.blueprints import BlueprintSetupState
 from werkzeug.routing import PathConverter
 from werkzeug.wrappers import Response
 
-from .api import Api
 from .arguments import require
 from .cli.command import health_command
 from .health import CeleryHealth
+from .web.api import Api
 
 #: Name of the variable that holds the rest of a path; no prefix has one of that name.
 REST = "celery_health_rest"

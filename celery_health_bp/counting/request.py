@@ -23,6 +23,7 @@ from celery.utils import log
 from celery.worker.request import Request
 from celery.worker.state import active_requests
 
+from ..wire import PUBLISHED_HEADER
 from .customers import CustomerFinder
 from .ledger import Ledger, Outcome
 from .outcomes import (
@@ -37,8 +38,7 @@ from .outcomes import (
     WORKER_LOST,
     outcome_of,
 )
-from .recorder import failed_inside, recorder_of
-from .tasks import PUBLISHED_HEADER
+from .recorder import record_internal_error, recorder_of
 
 
 def _never_raises(count: Callable[..., None]) -> Callable[..., None]:
@@ -49,7 +49,7 @@ def _never_raises(count: Callable[..., None]) -> Callable[..., None]:
         try:
             count(self, *args)
         except Exception:
-            failed_inside(self.app)
+            record_internal_error(self.app)
 
     return guarded
 
@@ -234,7 +234,7 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
                 seconds = self._waited()
             self._ledger.count(outcome, task.name, self._customer, seconds)
         except Exception:
-            failed_inside(self.app)
+            record_internal_error(self.app)
 
     def _begin(self, task: Any) -> CustomerFinder:
         recorder = recorder_of(self.app)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .report import Sending, StoreFacts, Worker, some
+from ..report import Sending, StoreFacts, Worker, some
 
 
 class _Failure(NamedTuple):

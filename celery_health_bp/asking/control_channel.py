@@ -34,7 +34,7 @@ Pair = tuple[str, str]
 Reader = Callable[[str, str, Any], tuple[str, Mapping[str, Any]]]
 
 
-class Line:
+class ControlChannel:
     """Sends commands to the workers and gathers what their replies say.
 
     Arguments:
@@ -156,7 +156,7 @@ class Line:
         read_lengths(self.connection, [self._name])
 
     def clear_up(self, until: float) -> None:
-        """Delete queues that were abandoned when this line was opened; stop at ``until`` (``time.monotonic``).
+        """Delete queues that were abandoned when this channel was opened; stop at ``until`` (``time.monotonic``).
 
         Best done when the workers have answered: their replies to those who were killed came before.
         """

@@ -18,12 +18,12 @@ from uuid import uuid4
 
 from celery import signals
 
-from .counts import MAX_ERROR_TYPES
+from ..counts import MAX_ERROR_TYPES
+from ..settings import Settings
+from ..stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
 from .customers import CustomerFinder
 from .ledger import Ledger
 from .sender import Sender
-from .settings import Settings
-from .stores import SOCKET_TIMEOUT_SECONDS, Store, open_store
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -83,13 +83,15 @@ class Recorder:
         try:
             self._sender.try_out()
         except Exception:
-            self.failed_inside()
+            self.record_internal_error()
 
     def expect_step(self) -> None:
         """Warn once if a worker counts without our step, which sends the last counts of a shutdown."""
         if not self.in_worker and not self._warned_of_step:
             self._warned_of_step = True
-            logger.warning("this worker runs without celery_health_bp.worker:RecorderStep: its last counts may be lost")
+            logger.warning(
+                "this worker runs without celery_health_bp.counting.bootstep:RecorderStep: its last counts may be lost"
+            )
 
     def finder(self, task: Any) -> CustomerFinder:
         """Finds the ``customer_id`` of the attempts of a task."""
@@ -98,7 +100,7 @@ class Recorder:
             found = self._finders[task.name] = CustomerFinder(task, self.settings)
         return found
 
-    def failed_inside(self) -> None:
+    def record_internal_error(self) -> None:
         """An exception of our own code while counting: log it once, count each."""
         if not self._failed_once:
             self._failed_once = True
@@ -149,7 +151,7 @@ class Recorder:
             try:
                 taken = self.flush()
             except Exception:
-                self.failed_inside()
+                self.record_internal_error()
                 taken = False
             pause = interval if taken else min(pause * BACKOFF_FACTOR, max(interval, BACKOFF_LIMIT_SECONDS))
 
@@ -169,10 +171,10 @@ def recorder_of(app: Any) -> Recorder:
     return found
 
 
-def failed_inside(app: Any) -> None:
+def record_internal_error(app: Any) -> None:
     """Call it where an exception of our own code ends: logged once, counted, never raised."""
     try:
-        recorder_of(app).failed_inside()
+        recorder_of(app).record_internal_error()
     except Exception as exc:  # above all wrong settings, where no step of ours refused to start
         if not app.__dict__.get("_celery_health_unusable"):
             app.__dict__["_celery_health_unusable"] = True

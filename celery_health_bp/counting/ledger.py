@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import NamedTuple
 
-from .counts import (
+from ..counts import (
     COUNTERS,
     HISTOGRAM_OF,
     MAX_ERROR_TYPES,
@@ -25,9 +25,6 @@ from .counts import (
 
 #: So many events wait at most to be summed up; an attempt is two of them.
 MAX_EVENTS = 1000
-
-#: Key that a worker with this package adds to its ``stats`` reply.
-STATS_KEY = "celery_health"
 
 #: Label value of customers and error types beyond their caps, and of attempts without a customer.
 OTHER, UNKNOWN = "other", "unknown"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from celery.exceptions import Ignore, Reject, Retry, Terminated, WorkerLostError
 
-from .counts import MAX_LABEL
+from ..counts import MAX_LABEL
+from ..versions import class_name, unwrapped
 from .ledger import Outcome
-from .versions import class_name, unwrapped
 
 STARTED = Outcome("started")
 COMPLETED = Outcome("completed")

@@ -13,7 +13,7 @@ from typing import Any
 
 from kombu import Connection
 
-from .errors import BrokerUnreachable, RemoteControlOff
+from ..errors import BrokerUnreachable, RemoteControlOff
 from .patience import ONE_RETRY, impatient, limits
 from .place import broker_place, broker_urls, master_name, place_of
 

@@ -12,10 +12,10 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from .counts import COUNTERS, Counts
-from .errors import StoreUnavailable
+from ..counts import COUNTERS, Counts
+from ..errors import StoreUnavailable
+from ..stores import MAX_BATCH, Added, Store
 from .ledger import Ledger
-from .stores import MAX_BATCH, Added, Store
 
 logger: logging.Logger = logging.getLogger(__name__)
 

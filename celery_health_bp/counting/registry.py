@@ -8,11 +8,11 @@ from typing import Any
 
 from kombu.utils.imports import symbol_by_name
 
+from ..notes import uncounted_sentence
+from ..report import MAX_NAME, MAX_NAMES
+from . import REQUEST
 from .eager import is_monitored
-from .notes import uncounted_sentence
-from .report import MAX_NAME, MAX_NAMES
 from .request import MonitoredRequest
-from .tasks import REQUEST
 
 logger: logging.Logger = logging.getLogger(__name__)
 

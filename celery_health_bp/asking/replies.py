@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .counts import MAX_NUMBER
-from .ledger import STATS_KEY
-from .report import MAX_NAME, MAX_NAMES, RunningTask, ScheduledTask, Sending, StoreFacts, TaskFacts, Worker
+from ..counts import MAX_NUMBER
+from ..report import MAX_NAME, MAX_NAMES, RunningTask, ScheduledTask, Sending, StoreFacts, TaskFacts, Worker
+from ..wire import STATS_KEY
 
 #: Characters of a text in a reply that are kept.
 MAX_TEXT = 256

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
-from .counts import MAX_LABEL, label_text
+from ..counts import MAX_LABEL, label_text
+from ..settings import Settings
 from .ledger import UNKNOWN
-from .settings import Settings
 
 logger: logging.Logger = logging.getLogger(__name__)
 

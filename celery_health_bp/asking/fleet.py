@@ -17,10 +17,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import BrokerUnreachable, CheckError, RemoteControlOff
+from ..wire import COUNTS_COMMAND
 from .applications import is_another, known_as, own_names, plain, watch
 from .broker import IO_TIMEOUT_SECONDS, blocked, drop_connection, open_connection, require_remote_control, unreachable
-from .errors import BrokerUnreachable, CheckError, RemoteControlOff
-from .line import Line, Pair
+from .control_channel import ControlChannel, Pair
 from .place import broker_place
 from .queues import declared_queues, read_lengths
 from .replies import facts_of
@@ -35,9 +36,6 @@ REST: dict[str, dict[str, Any]] = {
     "reserved": {},
 }
 COMMANDS: dict[str, dict[str, Any]] = FIRST | REST
-
-#: The command of workers that run this package: their counts since they started.
-COUNTS_COMMAND = "celery_health_counts"
 
 #: A check that expects nobody yet ends after this silence.
 SILENCE_SECONDS = 0.1
@@ -86,7 +84,7 @@ class Fleet:
         self._memory_seconds = memory_seconds
         watch(app)
         self._own_names: frozenset[str] | None = None
-        self._line: Line | None = None
+        self._channel: ControlChannel | None = None
         self._expected: set[Pair] | None = None
         self._commands = COMMANDS  # nobody knows yet who says everything at once
         self._slow: set[Pair] = set()
@@ -104,18 +102,18 @@ class Fleet:
         """
         lengths: dict[str, int] = {}
 
-        def exchange(line: Line, deadline: float) -> None:
-            lengths.update(self._ask_all(line, deadline))
-            line.clear_up(max(deadline, time.monotonic() + CLEARING_UP * timeout_seconds))
+        def exchange(channel: ControlChannel, deadline: float) -> None:
+            lengths.update(self._ask_all(channel, deadline))
+            channel.clear_up(max(deadline, time.monotonic() + CLEARING_UP * timeout_seconds))
 
         self._own_names = own_names(self._app)
         try:
-            line = self._with_line(exchange, timeout_seconds)
+            channel = self._with_channel(exchange, timeout_seconds)
         except RemoteControlOff as problem:
             return Answers({}, self._read_lengths_alone(timeout_seconds), {}, (), {}, problem=problem)
-        others = {plain(node): facts for node, facts in line.facts.items() if is_another(node)}
-        doubled = sorted(node for node in line.doubled if not is_another(node))
-        return Answers(_own_facts(line), lengths, self._silent(line), doubled, others, sorted(line.unread))
+        others = {plain(node): facts for node, facts in channel.facts.items() if is_another(node)}
+        doubled = sorted(node for node in channel.doubled if not is_another(node))
+        return Answers(_own_facts(channel), lengths, self._silent(channel), doubled, others, sorted(channel.unread))
 
     def ask_counts(self, nodes: Collection[str], timeout_seconds: float) -> Mapping[str, Any]:
         """Ask these nodes for their job counts; those that do not answer are left out, ``None`` is an error's.
@@ -127,20 +125,20 @@ class Fleet:
             BrokerUnreachable: see ``ask``.
         """
 
-        def exchange(line: Line, deadline: float) -> None:
-            line.publish({COUNTS_COMMAND: {}}, list(nodes))
+        def exchange(channel: ControlChannel, deadline: float) -> None:
+            channel.publish({COUNTS_COMMAND: {}}, list(nodes))
             asked = {(node, COUNTS_COMMAND) for node in nodes}
-            self._collect(line, asked - self._slow, deadline)
-            self._slow = (self._slow | asked) - line.answered - line.late
+            self._collect(channel, asked - self._slow, deadline)
+            self._slow = (self._slow | asked) - channel.answered - channel.late
 
-        facts = self._with_line(exchange, timeout_seconds).facts
+        facts = self._with_channel(exchange, timeout_seconds).facts
         return {node: found.get(COUNTS_COMMAND) for node, found in facts.items()}
 
     def close(self) -> None:
         """Delete the reply queue and close the connection."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
 
     def _read_lengths_alone(self, timeout_seconds: float) -> dict[str, int]:
         deadline = time.monotonic() + timeout_seconds
@@ -152,10 +150,10 @@ class Fleet:
         finally:
             drop_connection(connection)
 
-    def _with_line(self, exchange: _Exchange, timeout_seconds: float) -> Line:
+    def _with_channel(self, exchange: _Exchange, timeout_seconds: float) -> ControlChannel:
         require_remote_control(self._app)
         deadline = time.monotonic() + timeout_seconds
-        reused = self._line is not None
+        reused = self._channel is not None
         try:
             return self._attempt(exchange, deadline, timeout_seconds)
         except BrokerUnreachable:
@@ -164,84 +162,86 @@ class Fleet:
         # The open connection had died since the last check: once more with a new one.
         return self._attempt(exchange, deadline, timeout_seconds)
 
-    def _attempt(self, exchange: _Exchange, deadline: float, timeout_seconds: float) -> Line:
+    def _attempt(self, exchange: _Exchange, deadline: float, timeout_seconds: float) -> ControlChannel:
         try:
-            line = self._begun_line(timeout_seconds)
-            exchange(line, deadline)
+            channel = self._begun_channel(timeout_seconds)
+            exchange(channel, deadline)
         except CheckError:
             self._drop()
             raise
         except Exception as exc:  # each transport has exceptions of its own
-            if self._line is not None and isinstance(exc, self._line.connection.channel_errors):
+            if self._channel is not None and isinstance(exc, self._channel.connection.channel_errors):
                 self.close()  # the broker refused one thing, such as a command, and takes others
             else:
                 self._drop()
             raise unreachable(broker_place(self._app), exc) from exc
-        if line.blocked:
+        if channel.blocked:
             self._drop()
             raise blocked(broker_place(self._app))
-        return line
+        return channel
 
-    def _begun_line(self, timeout_seconds: float) -> Line:
-        if self._line is not None and not self._line.begin():
+    def _begun_channel(self, timeout_seconds: float) -> ControlChannel:
+        if self._channel is not None and not self._channel.begin():
             self.close()
-        if self._line is None:
+        if self._channel is None:
             # Connecting, and one more failing call after it, must fit into the deadline.
-            self._line = Line(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds), self._read)
-            self._line.begin()
-        return self._line
+            self._channel = ControlChannel(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds), self._read)
+            self._channel.begin()
+        return self._channel
 
     def _read(self, node: str, command: str, reply: Any) -> tuple[str, Mapping[str, Any]]:
         facts = facts_of(node, command, reply)
         return known_as(node, facts.get("application"), self._own_names), facts
 
     def _drop(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.drop()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.drop()
 
-    def _ask_all(self, line: Line, deadline: float) -> dict[str, int]:
+    def _ask_all(self, channel: ControlChannel, deadline: float) -> dict[str, int]:
         names = self._measured()
-        if line.virtual:
-            line.publish(self._commands)
-            lengths = read_lengths(line.connection, names, deadline)
+        if channel.virtual:
+            channel.publish(self._commands)
+            lengths = read_lengths(channel.connection, names, deadline)
         else:  # RabbitMQ with a memory alarm answers nothing after the first publish
-            lengths = read_lengths(line.connection, names, deadline)
-            line.publish(self._commands)
+            lengths = read_lengths(channel.connection, names, deadline)
+            channel.publish(self._commands)
         expected = {pair for pair in self._expected or () if pair[1] in self._commands}
-        self._collect(line, expected or None, deadline)
-        self._ask_the_rest(line, deadline)
-        late = {pair for pair in line.late if pair[1] in COMMANDS}
-        line.late -= late
-        self._remember(late | line.answered)
+        self._collect(channel, expected or None, deadline)
+        self._ask_the_rest(channel, deadline)
+        late = {pair for pair in channel.late if pair[1] in COMMANDS}
+        channel.late -= late
+        self._remember(late | channel.answered)
         # A queue that lost its consumers is shown until it is empty.
         self._consumed = {name for name in self._consumed if lengths.get(name, 0) > 0}
-        for facts in _own_facts(line).values():
+        for facts in _own_facts(channel).values():
             self._consumed.update(facts.get("queues") or ())
-        return lengths | read_lengths(line.connection, self._measured() - lengths.keys(), deadline)
+        return lengths | read_lengths(channel.connection, self._measured() - lengths.keys(), deadline)
 
-    def _ask_the_rest(self, line: Line, deadline: float) -> None:
+    def _ask_the_rest(self, channel: ControlChannel, deadline: float) -> None:
         """Ask on if there are workers that did not say everything at once; from then on all is asked at once."""
-        own = _own_facts(line)
+        own = _own_facts(channel)
         others = {node for node, facts in own.items() if not facts.get("inspected")}
         if others and self._commands == FIRST:
-            line.publish(REST)
-            self._collect(line, line.answered | {(node, command) for node in others for command in REST}, deadline)
+            channel.publish(REST)
+            self._collect(
+                channel, channel.answered | {(node, command) for node in others for command in REST}, deadline
+            )
         self._commands = COMMANDS if others or not own else FIRST
 
     def _measured(self) -> set[str]:
         return set(self._queues) if self._queues is not None else declared_queues(self._app) | self._consumed
 
-    def _collect(self, line: Line, expected: set[Pair] | None, deadline: float) -> None:
+    def _collect(self, channel: ControlChannel, expected: set[Pair] | None, deadline: float) -> None:
         """Read replies until all expected ones are there; ``None``: until silence after the first."""
-        while not (expected is not None and expected <= line.answered):
+        while not (expected is not None and expected <= channel.answered):
             wait = min(deadline - time.monotonic(), SILENCE_SECONDS)
-            if line.blocked:
+            if channel.blocked:
                 return
             if wait <= 0:
-                line.confirm()
+                channel.confirm()
                 return
-            if not line.listen(wait) and expected is None and line.answered:
+            if not channel.listen(wait) and expected is None and channel.answered:
                 return
 
     def _remember(self, pairs: set[Pair]) -> None:
@@ -251,22 +251,22 @@ class Fleet:
         ours = [node for node, command in pairs if command == "stats" and not is_another(node)]
         self._answered_at.update(dict.fromkeys(ours, now))
 
-    def _silent(self, line: Line) -> dict[str, float]:
+    def _silent(self, channel: ControlChannel) -> dict[str, float]:
         now = time.monotonic()
         self._answered_at = {
             node: then for node, then in self._answered_at.items() if now - then <= self._memory_seconds
         }
-        return {node: now - then for node, then in self._answered_at.items() if node not in line.facts}
+        return {node: now - then for node, then in self._answered_at.items() if node not in channel.facts}
 
 
-def _own_facts(line: Line) -> dict[str, Mapping[str, Any]]:
+def _own_facts(channel: ControlChannel) -> dict[str, Mapping[str, Any]]:
     """Without workers of other applications: their replies to ``stats`` alone tell whose they are."""
-    strangers = {plain(node) for node in line.facts if is_another(node)}
+    strangers = {plain(node) for node in channel.facts if is_another(node)}
     return {
         node: facts
-        for node, facts in line.facts.items()
+        for node, facts in channel.facts.items()
         if not is_another(node) and not (node in strangers and "pool" not in facts)
     }
 
 
-_Exchange = Callable[[Line, float], None]
+_Exchange = Callable[[ControlChannel, float], None]

@@ -22,10 +22,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from .counts import COUNTERS, HISTOGRAMS, Counts, Histogram
-from .errors import CeleryHealthError
-from .health import CeleryHealth
-from .report import STATUSES, HealthReport, Worker
+from ..counts import COUNTERS, HISTOGRAMS, Counts, Histogram
+from ..errors import CeleryHealthError
+from ..health import CeleryHealth
+from ..report import STATUSES, HealthReport, Worker
 
 logger: logging.Logger = logging.getLogger(__name__)
 

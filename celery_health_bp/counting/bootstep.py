@@ -8,13 +8,12 @@ from typing import Any
 from celery import bootsteps
 from celery.worker.control import inspect_command
 
-from .fleet import COUNTS_COMMAND
-from .inspection import inspection
-from .ledger import STATS_KEY
+from ..versions import warn_if_untested
+from ..wire import COUNTS_COMMAND, STATS_KEY
 from .recorder import Recorder, recorder_of
 from .registry import Registry
 from .request import count_the_rest
-from .versions import warn_if_untested
+from .snapshot import inspection
 
 
 class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
