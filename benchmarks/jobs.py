@@ -20,7 +20,7 @@ from tests.processes import wait_until
 DONE = "benchmark:done"
 CUSTOMERS = 50
 
-app = Celery("benchmark", broker=os.environ.get("CELERY_BROKER_URL", "memory://"))
+app = Celery("upstream", broker=os.environ.get("CELERY_BROKER_URL", "memory://"))
 app.conf.update(
     broker_connection_retry_on_startup=True,
     task_ignore_result=True,
@@ -74,7 +74,7 @@ class Feeder:
     """
 
     def __init__(self, broker_url: str) -> None:
-        self.client = Celery("benchmark", broker=broker_url)
+        self.client = Celery("upstream", broker=broker_url)
         self.redis = Redis.from_url(broker_url)
 
     def stage(self, task: str, number: int, staging: str = "staging") -> None:

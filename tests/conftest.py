@@ -68,6 +68,8 @@ def _clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for key in [key for key in os.environ if key.startswith("CELERY_")]:
         monkeypatch.delenv(key)
+    for key in ("COLUMNS", "LINES"):  # readline sets them, which a process of pytest-xdist imports
+        monkeypatch.delenv(key, raising=False)
 
 
 @pytest.fixture

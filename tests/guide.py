@@ -51,6 +51,7 @@ class Guide:
         curl.chmod(0o755)
         path = f"{folder}:{BIN}:{os.environ['PATH']}"
         self._environ = celery_environ(redis.url, {"PATH": path, "XDG_RUNTIME_DIR": str(folder)})
+        del self._environ["CELERY_BROKER_URL"]  # it wins over the brokers that the pages name
         self._loose: list[str] = []
 
     def follow(self, page: str) -> None:
