@@ -82,10 +82,13 @@ def _buckets(value: Any) -> tuple[float, ...]:
 def _store(value: Any) -> str:
     if value in ("auto", "control"):
         return str(value)
+    if isinstance(value, list | tuple) and all(isinstance(url, str) for url in value):
+        value = ";".join(value)
     return _text(
         r"(redis|rediss|valkey|valkeys|unix|redis\+socket|sentinel|rediss?\+cluster)://.+",
         "'auto', 'control' or a Redis URL "
-        "(redis://, rediss://, valkey://, valkeys://, unix://, sentinel:// or redis+cluster://)",
+        "(redis://, rediss://, valkey://, valkeys://, unix://, sentinel:// or redis+cluster://), "
+        "or several of them with ; between",
     )(value)
 
 

@@ -48,6 +48,12 @@ class RemoteControlOff(CheckError):
     code = "remote_control_off"
 
 
+class ReplyTooLong(CheckError):
+    """A worker answered with more than is read, so what it runs is not known."""
+
+    code = "reply_too_long"
+
+
 class StoreUnavailable(CeleryHealthError):
     """The store of the job totals could not be reached or refused the call.
 

@@ -16,11 +16,12 @@ from celery import Celery
 from celery.local import Proxy
 
 from .arguments import factory_of, made_by, require
+from .asking.applications import watch
 from .counts import Counts
-from .errors import DeadlineExceeded
+from .errors import DeadlineExceeded, ReplyTooLong
 from .first_use import FirstUse
 from .observer import GRACE, Observer
-from .report import HealthReport, Observation, app_argument, judge
+from .report import HealthReport, Observation, app_argument, judge, some
 from .settings import Settings
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -48,10 +49,13 @@ class CeleryHealth:
         self._report: HealthReport | None = None
         self._first_use = FirstUse()
         self._observers: dict[int, Observer] = {}
+        given = type(celery_factory) is not Proxy and isinstance(celery_factory, Celery)
+        if given:
+            watch(celery_factory)
         if settings is not None:
             require(settings, Settings, "CeleryHealth", "Settings(...) or Settings.from_mapping({...})")
             self._until_known = settings
-        elif type(celery_factory) is not Proxy and isinstance(celery_factory, Celery):
+        elif given:
             self._until_known = Settings.from_celery(celery_factory)  # looked at now, read on first use
         else:
             self._until_known = Settings.from_env()
@@ -115,6 +119,11 @@ class CeleryHealth:
         if not observation.workers:
             seconds = self.settings.timeout_seconds
             raise DeadlineExceeded(f"No worker answered within {seconds:g} s", "Start Celery workers")
+        if observation.unread:
+            raise ReplyTooLong(
+                f"What all workers run is not known: a reply of {some(observation.unread)} was too long to be read",
+                "Look at the jobs with an ETA that the worker holds",
+            )
         return observation
 
     def job_counts(self) -> list[tuple[str | None, Counts]]:
@@ -147,6 +156,7 @@ class CeleryHealth:
     def _prepare_app(self) -> Celery:
         if self._app is None:
             self._app = made_by(self._factory)
+            watch(self._app)
         return self._app
 
     def _prepare_settings(self) -> Settings:

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery
 
@@ -22,7 +22,7 @@ from .asking.queues import NOT_KNOWN, declared_queues
 from .asking.single_flight import SingleFlight
 from .counting.recorder import recorder_of
 from .counts import Counts
-from .errors import CheckError, ConfigurationError, DeadlineExceeded
+from .errors import CheckError, ConfigurationError, DeadlineExceeded, StoreUnavailable
 from .first_use import share_no_locks
 from .notes import nothing_counted, partly_counted, warn
 from .report import UNHEALTHY, Observation, Queue, judge
@@ -57,6 +57,7 @@ class Observer:
         self._fleet_lock = threading.Lock()
         self._checks = SingleFlight(self._check)
         self._counts = SingleFlight(self._ask_counts)
+        self._totals = SingleFlight(self._read_totals)
         self._agreement: Agreement | None = None
         self._told_of_nothing_counted = False
         self._last: tuple[float, Observation] | None = None
@@ -98,12 +99,27 @@ class Observer:
     def job_counts(self) -> list[tuple[str | None, Counts]]:
         """Read the totals from the store or, without one, the counts of each worker."""
         if self._store is not None:
-            recorder_of(self._app).flush()  # what this process ran eagerly belongs to the totals
-            return [(None, self._store.totals(self._settings.timeout_seconds))]
+            return [(None, self._totals_in_time(self._store))]
         try:
             return self._counts.result(self._settings.timeout_seconds * (1 + GRACE))[0]
         except TimeoutError:
             raise overdue(self._app, self._settings) from None
+
+    def _totals_in_time(self, store: Store) -> Counts:
+        seconds = self._settings.timeout_seconds
+        end = time.monotonic() + seconds * (1 + GRACE)
+        try:
+            while True:
+                totals, fresh = self._totals.result(end - time.monotonic())
+                if fresh:  # else the reading began before we asked, and may lack what was counted meanwhile
+                    return totals
+        except TimeoutError:
+            raise StoreUnavailable(f"job totals: {store} did not answer within {seconds:g} s") from None
+
+    def _read_totals(self) -> Counts:
+        """Read the totals, on a thread of its own: a list of servers may each take their time."""
+        recorder_of(self._app).flush()  # what this process ran eagerly belongs to the totals
+        return cast(Store, self._store).totals(self._settings.timeout_seconds)
 
     @property
     def _store(self) -> Store | None:

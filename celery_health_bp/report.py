@@ -183,6 +183,7 @@ class Observation:
             is not counted, or is counted elsewhere.
         strays: names of workers whose job totals go to another store than this process reads.
         others: workers of other applications, which answered too.
+        unread: names of workers with a reply that was too long to be read.
     """
 
     taken_at: float
@@ -194,6 +195,7 @@ class Observation:
     not_known: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
     others: tuple[Worker, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def running(self) -> list[RunningTask]:

@@ -11,6 +11,9 @@ import pytest
 from celery import Celery
 from flask import Flask
 
+from celery_health_bp import CeleryHealth
+from celery_health_bp.asking.applications import own_names
+
 from .nodes import REPLIES, ScriptedNode
 from .probes import Probe, probe
 from .processes import ROOT, Worker, celery_environ, wait_until
@@ -105,6 +108,21 @@ def replies(application: str | None, **inspection: Any) -> dict[str, Any]:
     """What a worker with this package answers."""
     ours = {"inspection": {"active_queues": [{"name": "celery"}], **inspection}, "application": application}
     return {**REPLIES, "stats": {**REPLIES["stats"], "celery_health": ours}}
+
+
+def test_applications_of_one_process_are_kept_apart_from_the_start() -> None:
+    """Of two applications with a health each, the one does not count the other's workers, whichever is asked first."""
+    with holding("a", "memory://") as a, holding("b", "memory://") as b:
+        CeleryHealth(a), CeleryHealth(b)
+        assert "b" not in (own_names(a) or {"b"})
+        assert "a" not in (own_names(b) or {"a"})
+
+
+def test_an_application_is_known_by_the_modules_that_it_includes() -> None:
+    """An app whose tasks stand in modules that only its workers import is the application, and no bare client."""
+    with Celery("a", include=["a.tasks"], set_as_current=False) as app, Celery("b", set_as_current=False) as client:
+        assert "a" in (own_names(app) or ())
+        assert own_names(client) is None or "b" in own_names(client)
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])

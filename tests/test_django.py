@@ -171,6 +171,7 @@ code, text = call(format="json", timeout=5.0)
 assert code == 0 and json.loads(text)["status"] == "healthy", text
 assert call(nagios=True)[1].startswith("CELERY OK")
 assert call(format="xml")[0] == 2
+assert call(watch="5")[0] == call(timeout="soon")[0] == 2
 assert call(nagios=True, format="json")[0] == 3
 try:
     call_command("celery_health", "--nothing")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -10,7 +12,7 @@ from billiard.pool import MaybeEncodingError
 from celery import Celery
 from flask import Flask
 from kombu.transport import memory
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from celery_health_bp import CeleryHealth, MetricsMiddleware, MonitoredTask, Settings, create_blueprint
 from celery_health_bp.cli.render import lines
@@ -20,9 +22,10 @@ from celery_health_bp.versions import class_name
 from celery_health_bp.web.collector import CeleryCollector
 
 from .exposition import Exposition
+from .network import silent_port
 from .nodes import REPLIES, ScriptedNode
 from .probes import PATH, probe
-from .servers import RabbitServer
+from .servers import RabbitServer, RedisServer
 
 
 @pytest.mark.parametrize("path", [PATH, "/metrics"])
@@ -70,6 +73,51 @@ def test_a_report_on_nothing_has_nothing_below_its_headline() -> None:
     """Without workers and queues the command shows the advice alone."""
     report = judge(Observation(0, 0), Settings(), "proj")
     assert [line.partition(":")[0] for line in lines(report, Settings(), verbose=False)] == ["Recommendation"]
+
+
+@pytest.mark.deadline
+def test_a_list_of_silent_stores_holds_no_scrape(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """However many servers of the store are silent, /metrics answers by the deadline, without job totals."""
+    with silent_port() as first, silent_port() as second, Celery(broker=redis.url, set_as_current=False) as app:
+        store = f"redis://127.0.0.1:{first}/0;redis://127.0.0.1:{second}/0"
+        client = make_app(app, metrics_store=store, timeout_seconds=0.5).test_client()
+        began = time.monotonic()
+        answer = client.get("/metrics")
+        assert time.monotonic() - began < 1.2  # the workers and the store, each half a second and a tenth of it
+    assert answer.status_code == 200
+    assert 'celery_health_scrape_success{source="store"} 0.0' in answer.text
+
+
+def test_a_store_whose_host_no_name_server_takes_fails_no_scrape(
+    redis: RedisServer, make_app: Callable[..., Flask]
+) -> None:
+    """A host name with an empty label raises no error of Redis: the rest of /metrics is there all the same."""
+    with Celery(broker=redis.url, set_as_current=False) as app:
+        answer = make_app(app, metrics_store="redis://redis..svc/0", timeout_seconds=1).test_client().get("/metrics")
+    assert answer.status_code == 200
+    assert 'celery_health_scrape_success{source="store"} 0.0' in answer.text
+
+
+def test_queues_that_were_not_asked_for_are_not_read(make_app: Callable[..., Flask]) -> None:
+    """While the application is still being made nothing is read, queues neither."""
+    asking, ready = threading.Event(), threading.Event()
+
+    def factory() -> Celery:
+        asking.set()
+        ready.wait(10)
+        return Celery(broker="memory://", set_as_current=False)
+
+    health = CeleryHealth(factory, Settings(timeout_seconds=0.2))
+    first = threading.Thread(target=health.check)
+    first.start()
+    try:
+        assert asking.wait(10)
+        text = generate_latest(CeleryCollector(health)).decode()  # type: ignore[arg-type]
+    finally:
+        ready.set()
+        first.join(10)
+        health.close()
+    assert 'celery_health_scrape_success{source="queues"} 0.0' in text
 
 
 def test_a_length_that_is_not_known_makes_no_series(rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:

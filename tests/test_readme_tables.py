@@ -66,7 +66,7 @@ def test_troubles_with_the_broker_are_listed(what: str, advice: str) -> None:
 
 def test_error_codes_are_those_of_the_code() -> None:
     """The README lists each code that an error body can have."""
-    sources = "".join(path.read_text() for path in Path(celery_health_bp.__file__).parent.glob("*.py"))
+    sources = "".join(path.read_text() for path in Path(celery_health_bp.__file__).parent.rglob("*.py"))
     codes = re.findall(r'(?:Refusal\(\d+, |error_body\(|code = )"(\w+)"', sources)
     listed = re.findall(r"`(\w+)`", README.split("\nCodes: ", 1)[1].split("\n\n", 1)[0])
     assert sorted(listed) == sorted(set(codes))

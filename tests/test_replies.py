@@ -75,6 +75,12 @@ def test_a_store_that_a_reply_tells_wrongly_is_not_known(store: Any) -> None:
     assert (facts["monitored"], facts["store"]) == (True, None)
 
 
+def test_a_reply_that_cannot_be_read_does_not_tell_whether_jobs_are_counted() -> None:
+    """Only a worker that was understood is said to count nothing."""
+    assert facts_of("a@t", "stats", None)["monitored"] is None
+    assert facts_of("a@t", "stats", {"uptime": 1})["monitored"] is False
+
+
 def test_a_text_in_a_reply_is_bounded() -> None:
     """A megabyte of key prefix is not kept."""
     store = {"kind": "redis", "place": "redis://h:1/0", "keys": "x" * 1_000_000}
@@ -181,11 +187,13 @@ def test_names_can_neither_break_nor_bloat_a_scrape(celery_app: Celery, make_app
 
 
 def test_a_reply_that_is_too_long_is_not_read(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
-    """Of 9 MB nothing is decoded: the worker counts, what it said is not known, and a sentence says why."""
+    """Of 9 MB nothing is decoded: the worker counts, a sentence says why what it said is not known, tasks/ is a 503."""
     with ScriptedNode(celery_app, "a@t", {**REPLIES, "active": [{"id": "1", "type": "a" * 9_000_000}]}):
         app = make_app(celery_app, cache_seconds=0, timeout_seconds=10)
         wait_until(lambda: "a@t: a reply was too long to be read" in probe(app).notes, "the long reply has come")
         found = probe(app)
+        refusals = [app.test_client().get(f"/api/celery/{path}/") for path in ("tasks", "stats")]
+    assert [(each.status_code, each.json["error"]["code"]) for each in refusals] == [(503, "reply_too_long")] * 2
     (worker,) = found.body["details"]["workers"]
     assert (found.status, found.workers, worker["active"], worker["reserved"]) == (200, ["a@t"], None, 0)
 

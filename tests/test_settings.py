@@ -81,6 +81,11 @@ def test_environment_variables_are_read(monkeypatch: pytest.MonkeyPatch, text: s
     assert getattr(Settings.from_env(), field) == value
 
 
+def test_a_list_of_stores_is_taken_as_celery_takes_one_of_brokers() -> None:
+    """A list of URLs is the same as one text with ; between them."""
+    assert Settings(metrics_store=["redis://a", "redis://b"]).metrics_store == "redis://a;redis://b"  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
     [

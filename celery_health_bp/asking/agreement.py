@@ -68,7 +68,7 @@ class Agreement:
         return self._is_alike(store) and (store.identity is None or store.identity in self._ids)
 
     def _read_id(self, wait_seconds: float) -> bool:
-        """Remember the id that the store has now; ``False`` if it cannot be read."""
+        """Remember the id that the store has now; ``False`` if it cannot be read. An empty store has none."""
         if self._reading is None:
             return False
         try:

@@ -32,13 +32,15 @@ def watch(app: Any) -> None:
 def own_names(app: Any) -> frozenset[str] | None:
     """Names of the applications whose workers are ours; ``None``: all are.
 
-    All, if the app has no name or no task of its own. Tasks of one app are those of all apps of a process (Celery
-    shares them): a client that imports the application's tasks has them too, and the application with them.
+    All, if the app has no name, or neither a task of its own nor modules (``include``, ``imports``) that have tasks.
+    Tasks of one app are those of all apps of a process (Celery shares them): a client that imports the application's
+    tasks has them too, and the application with them.
     """
     if app.main in NO_NAMES:
         return None
     try:
-        if all(name.startswith("celery.") for name in app.tasks):
+        has_modules = app.conf.include or app.conf.imports  # workers import them, this process may not have yet
+        if not has_modules and all(name.startswith("celery.") for name in app.tasks):
             return None
         imported = {other.main for other in tuple(_get_active_apps()) if other not in _watched}
     except Exception:  # one of the tasks cannot be made: whoever sends it will hear of it

@@ -90,12 +90,12 @@ def require_remote_control(app: Any) -> None:
         RemoteControlOff: the app's configuration or its transport does not let them.
         BrokerUnreachable: the broker URL cannot be parsed.
     """
+    place = broker_place(app)  # first: no part of a URL that cannot be parsed may reach a message, or a name server
     if not app.conf.worker_enable_remote_control:
         raise RemoteControlOff(
             "Whether workers run cannot be known: worker_enable_remote_control is off",
             "Set worker_enable_remote_control = True for the workers and here",
         )
-    place = broker_place(app)
     if "fanout" not in app.connection_for_write().get_transport_cls().implements.exchange_type:
         raise RemoteControlOff(
             f"Whether workers run cannot be known: broker {place} has no broadcast",

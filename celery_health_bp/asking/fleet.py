@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import BrokerUnreachable, CheckError, RemoteControlOff
 from ..wire import COUNTS_COMMAND
-from .applications import is_another, known_as, own_names, plain, watch
+from .applications import is_another, known_as, own_names, plain
 from .broker import IO_TIMEOUT_SECONDS, blocked, drop_connection, open_connection, require_remote_control, unreachable
 from .control_channel import ControlChannel, Pair
 from .place import broker_place
@@ -82,7 +82,6 @@ class Fleet:
         self._app = app
         self._queues = queues
         self._memory_seconds = memory_seconds
-        watch(app)
         self._own_names: frozenset[str] | None = None
         self._channel: ControlChannel | None = None
         self._expected: set[Pair] | None = None

@@ -47,6 +47,7 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
             *notes,
         ),
         others=others,
+        unread=tuple(answers.unread),
     )
 
 

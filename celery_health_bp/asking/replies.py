@@ -72,7 +72,7 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
             [pid for pid in _list(pool.get("processes"))[:MAX_ENTRIES] if type(pid) is int and 0 <= pid <= MAX_NUMBER]
         ),
         "uptime_seconds": _number(stats.get("uptime")),
-        "monitored": STATS_KEY in stats,
+        "monitored": STATS_KEY in stats if stats else None,  # None: the reply could not be read
         "inspected": bool(inspection),
         "application": one_line(ours.get("application")),
         "store": _store(ours.get("store")),

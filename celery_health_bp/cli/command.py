@@ -136,10 +136,10 @@ def render(report: HealthReport, settings: Settings, options: Options) -> str:
 
 
 def _json_body(report: HealthReport, *, verbose: bool) -> dict[str, Any]:
-    """The body of ``health/``; with the tasks of ``tasks/`` beside it, null where nobody could be asked."""
+    """The body of ``health/``; with the tasks of ``tasks/`` beside it, null where they are not known."""
     body = health_body(report, verbose=verbose)
     observation = report.observation
-    if verbose and observation.workers and observation.problem is None:
+    if verbose and observation.workers and observation.problem is None and not observation.unread:
         body |= tasks_body(observation.running, observation.scheduled, sys.maxsize)
     elif verbose:
         body |= dict.fromkeys(("running", "scheduled", "running_count"))

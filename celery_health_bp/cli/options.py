@@ -41,6 +41,10 @@ class Options:
             raise ConfigurationError(f"--format takes {' or '.join(FORMATS)}, not {self.format!r}")
         if self.nagios and self.format != "text":
             raise ConfigurationError(f"--nagios and --format {self.format} exclude each other")
+        for name in ("timeout", "watch"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise ConfigurationError(f"--{name} takes a number of seconds, not {value!r}")
         if self.watch is not None and not MIN_WATCH_SECONDS <= self.watch <= MAX_SECONDS:
             raise ConfigurationError(f"--watch takes seconds from {MIN_WATCH_SECONDS} to {MAX_SECONDS}")
 

@@ -88,8 +88,14 @@ def _details(report: HealthReport, settings: Settings) -> list[str]:
             "RUNNING",
             "AGE",
             [(t.task_name, t.task_id, t.worker, _age(t.time_start, observation)) for t in observation.running],
+            known=not observation.unread,
         ),
-        *_tasks("SCHEDULED", "ETA", [(t.task_name, t.task_id, t.worker, _eta(t.eta)) for t in observation.scheduled]),
+        *_tasks(
+            "SCHEDULED",
+            "ETA",
+            [(t.task_name, t.task_id, t.worker, _eta(t.eta)) for t in observation.scheduled],
+            known=not observation.unread,
+        ),
         "",
         *(f"Note: {sentence}" for sentence in observation.not_known),
         f"Checked in {observation.duration_seconds * 1000:.0f} ms",
@@ -109,10 +115,10 @@ def _counted(worker: Worker) -> str:
     return counted if worker.tasks is None else f"{counted}/{worker.tasks.registered}"
 
 
-def _tasks(title: str, when: str, tasks: list[tuple[str, str, str, str]]) -> list[str]:
+def _tasks(title: str, when: str, tasks: list[tuple[str, str, str, str]], *, known: bool) -> list[str]:
     """Two short lines a task: a name, an id and a worker do not fit 80 columns side by side."""
     if not tasks:
-        return ["", f"{title}: none"]
+        return ["", f"{title}: {'none' if known else 'not known'}"]
     width = max(len(time) for *_, time in tasks)
     rows = [f"{title} ({len(tasks)}), with {when}"]
     for name, task_id, worker, time in tasks:

@@ -148,6 +148,7 @@ class Sender:
     def _tell(self, added: Added, again: bool) -> None:
         """Say that keys were gone; a writer's alone matters only to a batch that may have been added before."""
         if added.totals_gone:
+            self._look_at = 0  # its id is gone too
             what = "was gone (deleted, evicted, Redis is empty or another one of a list): the totals begin at 0 there"
         elif added.writer_gone and again:
             what = "had lost what this worker sent last: counts that were sent again may have been added twice"

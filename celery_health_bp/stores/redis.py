@@ -139,7 +139,7 @@ class RedisStore:
 
         try:
             yield
-        except (RedisError, OSError) as exc:
+        except (RedisError, OSError, UnicodeError) as exc:  # the last one: a host name that no name server takes
             if moved_to(exc):
                 raise StoreUnavailable(
                     f"job totals: {self._server.name} is a node of a Redis Cluster, and the keys {self._tag}:* are on "

@@ -25,8 +25,11 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD")
 DEFAULT_LIMIT = 1000
-#: Words of a yes-or-no parameter.
-TRUTHS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+#: Values of a yes-or-no parameter; without one, as in ``?verbose``, it is a yes.
+TRUTHS = {
+    "": True, "1": True, "true": True, "yes": True, "on": True,
+    "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
 
 
 class Refusal(Exception):
@@ -162,7 +165,7 @@ def _flag(request: Request, name: str) -> bool:
     if value is None:
         return False
     if value.lower() not in TRUTHS:
-        raise Refusal(400, "invalid_parameter", f"{name} takes one of {', '.join(TRUTHS)}")
+        raise Refusal(400, "invalid_parameter", f"{name} takes one of {', '.join(filter(None, TRUTHS))}")
     return TRUTHS[value.lower()]
 
 

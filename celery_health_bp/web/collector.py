@@ -66,7 +66,7 @@ class CeleryCollector(Collector):
         report = self._health.check()
         asked = report.observation.problem is None
         # Without remote control the queues are read although nobody can be asked.
-        lengths_read = all(length >= 0 for length in report.queues.values())
+        lengths_read = (asked or bool(report.queues)) and all(length >= 0 for length in report.queues.values())
         for source, read in (("workers", asked), ("queues", lengths_read)):
             success.add_metric([source], int(read))
             seconds.add_metric([source], time.monotonic() - began)
