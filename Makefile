@@ -19,11 +19,11 @@ help: ## list the targets
 demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000 (20 s to start)
 	@$(BIN)/python -m examples.demo
 
-test: .venv/test ## all tests (at most 12 min)
+test: .venv/test ## all tests (about 9 min)
 	$(BIN)/pytest $(APART)
 	$(BIN)/pytest $(ALONE)
 
-coverage: .venv/test ## all tests, and which lines and branches of the package they run (about 15 min)
+coverage: .venv/test ## all tests, and which lines and branches of the package they run (about 10 min)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(APART)
 	$(BIN)/coverage run -m pytest $(ALONE)

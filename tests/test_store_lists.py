@@ -139,6 +139,7 @@ def test_a_lost_reply_sends_no_batch_to_the_second_server(
     assert (completed(web), completed(on_second)) == (20, 0)
 
 
+@pytest.mark.measured
 def test_what_a_stopping_worker_cannot_send_is_logged_with_its_numbers(
     redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker]
 ) -> None:
