@@ -65,7 +65,7 @@ def split(urls: str) -> list[str]:
     """The URLs of a list; all sentinels and all nodes of a cluster are one."""
     if scheme_of(urls) == "sentinel" or "cluster" in scheme_of(urls):
         return [urls]
-    return re.split(r";(?=[a-z+]+://)", urls)
+    return _entries(urls)
 
 
 def parse(urls: str, default_port: int) -> Address:
@@ -76,21 +76,35 @@ def parse(urls: str, default_port: int) -> Address:
     Raises:
         ConfigurationError: that is not what it is.
     """
-    entries, _, query = urls.partition("?")
-    parts = [entry.partition("://")[2] if "://" in entry else entry for entry in entries.split(";")]
     hosts: list[Host] = []
     login: dict[str, str] = {}
+    options: dict[str, str] = {}
     databases = []
     try:
-        for part in parts:
-            user, _, rest = part.rpartition("@")
-            names, _, database = rest.partition("/")
-            hosts += [_host(name, default_port) for name in names.split(",")]
-            login = login or _login(user)
-            databases += [int(database)] if database else []
+        for entry in _entries(urls):
+            named, _, query = entry.partition("://")[2].partition("?")
+            options = _query(query) | options
+            for part in named.split(";"):
+                user, _, rest = part.rpartition("@")
+                names, _, database = rest.partition("/")
+                hosts += [_host(name, default_port) for name in names.split(",")]
+                login = login or _login(user)
+                databases += [int(database)] if database else []
     except ValueError:  # its text holds fragments of the URL
         raise ConfigurationError(UNPARSABLE) from None
-    return Address(tuple(hosts), login, databases[0] if databases else 0, dict(parse_qsl(query)))
+    return Address(tuple(hosts), login, databases[0] if databases else 0, options)
+
+
+def _entries(urls: str) -> list[str]:
+    return re.split(r";(?=[a-z+]+://)", urls)
+
+
+def _query(query: str) -> dict[str, str]:
+    """The options after a ``?``; an error if what should be a server, or part of a password, stands there."""
+    options = dict(parse_qsl(query))
+    if "@" in query or re.search("://|[@;]", options.get("master_name", "")):
+        raise ValueError
+    return options
 
 
 def _host(name: str, default_port: int) -> Host:
