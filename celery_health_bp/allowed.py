@@ -84,12 +84,15 @@ def _store(value: Any) -> str:
         return str(value)
     if isinstance(value, list | tuple) and all(isinstance(url, str) for url in value):
         value = ";".join(value)
-    return _text(
+    check = _text(
         r"(redis|rediss|valkey|valkeys|unix|redis\+socket|sentinel|rediss?\+cluster)://.+",
         "'auto', 'control' or a Redis URL "
         "(redis://, rediss://, valkey://, valkeys://, unix://, sentinel:// or redis+cluster://), "
         "or several of them with ; between",
-    )(value)
+    )
+    for url in re.split(r";(?=[\w+.-]+://)", value) if isinstance(value, str) else [value]:
+        check(url)
+    return str(value)
 
 
 def _resolver(value: Any) -> CustomerResolver:

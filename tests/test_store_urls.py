@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from redis import Redis
 
 from celery_health_bp import Settings
 from celery_health_bp.errors import ConfigurationError
 from celery_health_bp.stores import RedisStore, open_store
-from celery_health_bp.stores.address import parse
+from celery_health_bp.stores.address import Host, parse
+from celery_health_bp.stores.followers import SlotOwner
+
+from .servers import free_port
 
 
 def opened(url: str, **conf: Any) -> RedisStore:
@@ -39,3 +43,37 @@ def test_a_query_that_holds_a_server_is_refused(query: str) -> None:
     with pytest.raises(ConfigurationError, match="percent-encode") as refused:
         opened(f"sentinel://h:1/0?{query}")
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "urls", ["redis://a;http://b", "redis://a;HTTP://b", "sentinel://a:1;amqp://b", "redis://a;unix://"]
+)
+def test_each_entry_of_a_list_must_be_a_redis(urls: str) -> None:
+    """One entry of another kind makes the setting wrong, wherever it stands."""
+    with pytest.raises(ConfigurationError, match="metrics_store"):
+        Settings(metrics_store=urls)
+
+
+@pytest.mark.parametrize("url", ["redis://h:1/x?virtual_host=s3cret", "http://s3cret", "redis://h:1/0;http://s3cret"])
+def test_a_url_that_redis_does_not_know_is_a_wrong_setting(url: str) -> None:
+    """Whatever is wrong with a URL is told as such, without the URL."""
+    with pytest.raises(ConfigurationError, match="cannot be parsed") as refused:
+        RedisStore.from_url(url, Celery(set_as_current=False), Settings())
+    assert "s3cret" not in str(refused.value)
+
+
+class LeftMeanwhile(dict[Host, Any]):
+    """Clients of nodes, which another thread drops after this one has seen them."""
+
+    def keys(self) -> Any:
+        """What was there a moment ago."""
+        seen = set(super().keys())
+        self.clear()
+        return seen
+
+
+def test_a_node_that_another_thread_has_dropped_is_no_error() -> None:
+    """Two threads learn the nodes of a cluster at once: the slower one goes on."""
+    owner = SlotOwner([("127.0.0.1", free_port())])
+    owner._clients = LeftMeanwhile({("gone", 1): Redis()})
+    owner._learn(("127.0.0.1", free_port()))

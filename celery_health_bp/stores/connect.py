@@ -45,7 +45,12 @@ def connect(urls: str, app: Any) -> Server:
         raise ConfigurationError(
             "metrics_store is a Redis, and redis-py is not installed: pip install 'celery-health-bp[redis]'"
         ) from exc
-    servers = [_connect(url, app) for url in split(urls)]
+    try:
+        servers = [_connect(url, app) for url in split(urls)]
+    except ConfigurationError:
+        raise
+    except (KeyError, ValueError):  # their text, and their traceback, hold fragments of the URL
+        raise ConfigurationError(UNPARSABLE) from None
     if len(servers) == 1:
         return servers[0]
     client = FirstReachable([server.client for server in servers])
@@ -72,10 +77,7 @@ def _server(url: str, app: Any) -> Server:
         del options["socket_connect_timeout"]
     if scheme == "rediss":
         options |= _tls(app)
-    try:
-        client = Redis.from_url(f"{scheme}://{address}", **options)
-    except ValueError:  # its text, and its traceback, hold fragments of the URL
-        raise ConfigurationError(UNPARSABLE) from None
+    client = Redis.from_url(f"{scheme}://{address}", **options)
     found = client.connection_pool.connection_kwargs
     database = found.get("db") or 0
     if "path" in found:

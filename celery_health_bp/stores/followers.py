@@ -131,7 +131,9 @@ class SlotOwner(_Redis):  # type: ignore[misc]  # redis may be missing
             nodes = list(_nodes(self._client(owner).execute_command("CLUSTER SLOTS"), owner))
         self._known = list(dict.fromkeys([owner, *(nodes or self._known), *self._given]))
         for host in self._clients.keys() - set(self._known):
-            self._clients.pop(host).connection_pool.disconnect()
+            gone = self._clients.pop(host, None)  # another thread may have been faster
+            if gone is not None:
+                gone.connection_pool.disconnect()
 
 
 def moved_to(exc: BaseException, asked: Host = ("", 0)) -> Host | None:
