@@ -7,6 +7,7 @@ after a week).
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,13 @@ from .script import TOTALS_GONE, WRITER_GONE, Script
 
 #: Fields of the totals that a scrape reads in one call; of more in several, and of more than this none.
 FIELDS_AT_ONCE, MAX_FIELDS = 10_000, 200_000
+
+#: First words of answers that pass by themselves; redis-py has classes for some, depending on its version, and
+#: Redis 6 puts the place in a script before them.
+PASSING = re.compile(
+    r"(?:@user_script: \d+: )?-?"
+    r"(NOREPLICAS|MISCONF|BUSY|TRYAGAIN|ASK|CLUSTERDOWN|MASTERDOWN|LOADING|READONLY|OOM)\b"
+)
 
 
 class RedisStore:
@@ -116,7 +124,7 @@ class RedisStore:
             with self._errors_translated():
                 memory = self._client.info("memory")
         except StoreUnavailable as exc:
-            self._info_refused = exc.refused  # Redis keeps a log of what users may not do
+            self._info_refused = exc.cause == "NoPermissionError"  # Redis keeps a log of what users may not do
             return ()
         policy = str(memory.get("maxmemory_policy"))
         if not memory.get("maxmemory") or not policy.startswith("allkeys"):
@@ -148,8 +156,12 @@ class RedisStore:
                     refused=True,
                 ) from exc
             # A ResponseError of no class of its own is an error in the call itself, such as a wrong type.
-            refused = isinstance(exc, AuthenticationError | NoPermissionError) or type(exc) is ResponseError
-            cause, words = _root_name(exc), "refuses the call" if refused else "cannot be used"
+            passes = PASSING.match(str(exc)) if type(exc) is ResponseError else None
+            refused = isinstance(exc, AuthenticationError | NoPermissionError) or (
+                type(exc) is ResponseError and not passes
+            )
+            cause = passes[1] if passes else _root_name(exc)
+            words = "refuses the call" if refused else "cannot be used"
             raise StoreUnavailable(f"job totals: {self} {words} ({cause})", cause, refused) from exc
 
 
