@@ -77,3 +77,51 @@ def test_a_node_that_another_thread_has_dropped_is_no_error() -> None:
     owner = SlotOwner([("127.0.0.1", free_port())])
     owner._clients = LeftMeanwhile({("gone", 1): Redis()})
     owner._learn(("127.0.0.1", free_port()))
+
+
+SENTINELS = "sentinel://h:1/0?master_name=m"
+
+TLS = {
+    "a broker of another kind": (SENTINELS, {"broker_url": "amqp://", "broker_use_ssl": True}, False),
+    "its own broker": (SENTINELS, {"broker_url": "sentinel://h:1", "broker_use_ssl": True}, True),
+    "another broker and options for the backend": (
+        SENTINELS,
+        {"result_backend": "redis://", "redis_backend_use_ssl": {"ssl_cert_reqs": "none"}},
+        False,
+    ),
+    "its own backend": (
+        SENTINELS,
+        {"result_backend": "sentinel://h:1", "redis_backend_use_ssl": {"ssl_cert_reqs": "none"}},
+        True,
+    ),
+    "the URL says so": (SENTINELS + "&ssl=true", {}, True),
+    "the URL says no": (SENTINELS + "&ssl=false", {"broker_url": "sentinel://h:1", "broker_use_ssl": True}, False),
+    "auto, options of the broker": (
+        "auto",
+        {"broker_url": "redis://h", "broker_use_ssl": {"ssl_cert_reqs": "none"}},
+        True,
+    ),
+    "auto, a list": ("auto", {"broker_url": "valkey://h;redis://h", "broker_use_ssl": {"ssl_cert_reqs": "none"}}, True),
+    "auto, True alone, which kombu ignores": ("auto", {"broker_url": "redis://h", "broker_use_ssl": True}, False),
+    "auto, options of the backend": (
+        "auto",
+        {"result_backend": "redis://h", "redis_backend_use_ssl": {"ssl_cert_reqs": "none"}},
+        True,
+    ),
+    "auto, options of another broker": (
+        "auto",
+        {"broker_url": "amqp://", "broker_use_ssl": {"ca_certs": "x"}, "result_backend": "redis://h"},
+        False,
+    ),
+    "a URL of its own": ("redis://h", {"broker_url": "redis://b", "broker_use_ssl": {"ssl_cert_reqs": "none"}}, False),
+}
+
+
+@pytest.mark.parametrize("case", TLS)
+def test_tls_is_that_of_the_server_that_is_used(case: str) -> None:
+    """The options for TLS of broker or backend are for what is taken from there, and for nothing else."""
+    url, conf, tls = TLS[case]
+    client = opened(url, **conf)._client
+    for each in getattr(client, "_clients", [client]):
+        pool = each.connection_pool
+        assert ("SSL" in pool.connection_class.__name__) is tls

@@ -52,13 +52,26 @@ def scheme_of(url: str) -> str:
 
 def redis_urls(app: Any) -> str | None:
     """The Redis that a Celery app uses as broker, else as result backend: one URL, or several with ``;`` between."""
-    for given in (app.conf.broker_write_url, app.conf.result_backend):
-        urls = [str(url) for url in given] if isinstance(given, list | tuple) else str(given or "").split(";")
-        if urls and scheme_of(urls[0]) in SCHEMES:
+    conf = app.conf
+    places = (conf.broker_write_url, conf.broker_use_ssl), (conf.result_backend, conf.redis_backend_use_ssl)
+    for given, use_ssl in places:
+        urls = urls_of(given)
+        if scheme_of(urls[0]) in SCHEMES:
             if any("@" in url for url in urls if not scheme_of(url)):
                 raise ConfigurationError(UNPARSABLE)
-            return ";".join([url for url in urls if scheme_of(url) in SCHEMES])
+            found = [url for url in urls if scheme_of(url) in SCHEMES]
+            return ";".join(map(_with_tls, found) if use_ssl and isinstance(use_ssl, Mapping) else found)
     return None
+
+
+def urls_of(given: Any) -> list[str]:
+    """A URL of Celery's configuration, or several of them, as a list; of one empty text if there is none."""
+    return [str(url) for url in given or [""]] if isinstance(given, list | tuple) else str(given or "").split(";")
+
+
+def _with_tls(url: str) -> str:
+    """With options for TLS, kombu uses it for these schemes too."""
+    return re.sub("^(redis|valkey)://", r"\1s://", url)
 
 
 def split(urls: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from ..errors import ConfigurationError
-from .address import SCHEMES, UNPARSABLE, parse, scheme_of, split
+from .address import SCHEMES, UNPARSABLE, parse, scheme_of, split, urls_of
 
 SOCKET_TIMEOUT_SECONDS = 1.0
 #: One that is frozen costs so much before the next one is asked.
@@ -100,7 +100,7 @@ def _sentinels(urls: str, app: Any) -> Server:
             "give metrics_store=sentinel://...?master_name=NAME, or master_name in broker_transport_options"
         )
     options = {**_patient(), **address.login, "db": address.database, **_options(address.query)}
-    if app.conf.broker_use_ssl or app.conf.redis_backend_use_ssl:
+    if _sentinels_use_tls(address.query.get("ssl"), app):
         options |= {"ssl": True, **_tls(app)}
     short = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), SENTINEL_TIMEOUT_SECONDS)
     sentinel = Sentinel(
@@ -147,6 +147,15 @@ def _transport_options(app: Any) -> Mapping[str, Any]:
     """The transport options of the app that name a master: of its broker, else of its result backend."""
     found = (app.conf.broker_transport_options, app.conf.result_backend_transport_options)
     return next((options for options in found if options and options.get("master_name")), {})
+
+
+def _sentinels_use_tls(given: str | None, app: Any) -> bool:
+    """``ssl`` of the URL, else what the app says of sentinels: TLS for another kind of broker is not meant for them."""
+    if given is not None:
+        return given.lower() in ("true", "yes", "1")
+    conf = app.conf
+    places = (conf.broker_write_url, conf.broker_use_ssl), (conf.result_backend, conf.redis_backend_use_ssl)
+    return any(use_ssl and scheme_of(urls_of(url)[0]) == "sentinel" for url, use_ssl in places)
 
 
 def _tls(app: Any) -> dict[str, Any]:
