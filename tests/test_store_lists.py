@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from celery_health_bp import Settings
 from celery_health_bp.errors import ConfigurationError
-from celery_health_bp.stores import open_store
+from celery_health_bp.stores import RedisStore, open_store
 from celery_health_bp.stores.address import redis_urls
+from celery_health_bp.stores.redis import FIELDS_AT_ONCE
 
 from .exposition import JOB, Exposition
 from .processes import ROOT, Worker, wait_until
@@ -50,6 +53,13 @@ def send(client: Celery, number: int) -> None:
 def completed(web: Any) -> float:
     """Attempts that returned, as ``/metrics`` says."""
     return Exposition(web.get("/metrics").text).total(f"{JOB}_completed_total")
+
+
+def store_facts(client: Celery, worker: Worker) -> dict[str, Any]:
+    """What the worker's stats say of its store."""
+    (stats,) = client.control.inspect([worker.name], limit=1).stats().values()
+    found: dict[str, Any] = stats["celery_health"]["store"]
+    return found
 
 
 FIRST_URLS = {
@@ -117,10 +127,51 @@ def test_totals_go_on_at_the_second_server_and_come_back(
     wait_until(lambda: completed(web) == 4, "four are on the second", 30)
     first.start()
     wait_until(lambda: completed(web) == 3, "the web reads the first again", 30)
+    first_store = RedisStore.from_url(first.url, celery_app, Settings())
+    wait_until(
+        lambda: store_facts(celery_app, worker)["id"] == first_store.identity(), "the worker is at the first again", 30
+    )
+    first_store.close()
     send(celery_app, 5)
     wait_until(lambda: completed(web) == 8, "the worker writes to the first again", 30)
     assert completed(on_second) == 4
     assert "cannot be used" not in worker.output()
+
+
+def test_a_frozen_first_server_costs_its_seconds_at_times(servers: list[RedisServer]) -> None:
+    """With the first server frozen only a command every 5 s waits for it; thawed, it is used again."""
+    first, second = servers
+    store = open_store(Celery(set_as_current=False), Settings(metrics_store=f"{first.url};{second.url}"))
+    assert store is not None
+    first_id = store.identity(create=True)
+    first.freeze()
+    second_id = store.identity(create=True)
+    begin = time.monotonic()
+    for _ in range(3):
+        assert store.identity() == second_id != first_id
+    assert time.monotonic() - begin < 1  # the first one alone would take that
+    first.thaw()
+    wait_until(lambda: store.identity() == first_id, "the first one is used again", 10)
+    store.close()
+
+
+def test_totals_of_many_fields_come_from_one_server(servers: list[RedisServer]) -> None:
+    """A server that is lost while many fields are read makes an error, and no mixture with the next one's."""
+    first, second = servers
+    for server in servers:
+        fields = {f"started\0job{server.port}\0\0{number}": 1 for number in range(FIELDS_AT_ONCE + 1)}
+        with server.client() as client:
+            client.hset("{celery_health}:totals", mapping=fields)
+            client.connection_pool.disconnect()
+    store = open_store(Celery(set_as_current=False), Settings(metrics_store=f"{first.url};{second.url}"))
+    assert isinstance(store, RedisStore)
+    with store._server.one_server():
+        store._client.hlen("{celery_health}:totals")
+        first.stop()
+        with pytest.raises(RedisConnectionError):
+            store._client.hlen("{celery_health}:totals")
+    assert {series.task_name for series in store.totals(60).counters} == {f"job{second.port}"}
+    store.close()
 
 
 def test_a_lost_reply_sends_no_batch_to_the_second_server(
@@ -130,12 +181,13 @@ def test_a_lost_reply_sends_no_batch_to_the_second_server(
     """A connection that is cut after the first server has added a batch: it is there once, and not on the second."""
     first, second = servers
     with Proxy(first.port) as proxy:
-        start_worker(redis.url, environ=environ(f"{proxy.url};{second.url}"))
+        worker = start_worker(redis.url, environ=environ(f"{proxy.url};{second.url}"))
         web, on_second = (make_app(celery_app, metrics_store=url).test_client() for url in (first.url, second.url))
         for done in (10, 20):
             proxy.to_lose = 1
             send(celery_app, 10)
             wait_until(lambda expected=done: proxy.to_lose == 0 and completed(web) >= expected, f"{done} counted", 30)
+            wait_until(lambda: store_facts(celery_app, worker)["unsent"] == 0, "the worker knows it")
     assert (completed(web), completed(on_second)) == (20, 0)
 
 

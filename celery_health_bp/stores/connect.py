@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -22,12 +23,14 @@ class Server(NamedTuple):
         disconnect: closes its connections; it opens new ones when used again.
         place: as a URL, without credentials.
         name: in words, without credentials.
+        one_server: while it is entered, all commands of the thread go to the same server.
     """
 
     client: Any
     disconnect: Callable[[], None]
     place: str
     name: str
+    one_server: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def connect(urls: str, app: Any) -> Server:
@@ -55,7 +58,7 @@ def connect(urls: str, app: Any) -> Server:
         return servers[0]
     client = FirstReachable([server.client for server in servers])
     places, names = zip(*[(server.place, server.name) for server in servers], strict=True)
-    return Server(client, client.disconnect, ";".join(places), " or ".join(names))
+    return Server(client, client.disconnect, ";".join(places), " or ".join(names), client.one_server)
 
 
 def _connect(url: str, app: Any) -> Server:

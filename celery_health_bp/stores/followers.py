@@ -6,9 +6,10 @@ To the store each is a client like any other: all commands pass ``execute_comman
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis import Redis
@@ -27,12 +28,21 @@ UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 
 #: A command that has not found its node by then has failed.
 SEARCH_SECONDS = 3.0
+#: Earlier servers of a list than the one that answers are tried again after so long.
+RETURN_SECONDS = 5.0
 #: The nodes of a cluster are learnt again after so long.
 LEARN_SECONDS = 60.0
 
 
+class _Thread(threading.local):
+    """Whether the commands of this thread go together, and to which server."""
+
+    together = False
+    server: Any = None
+
+
 class FirstReachable(_Redis):  # type: ignore[misc]  # redis may be missing
-    """Sends each command to the first server of a list that can be reached.
+    """Sends each command to the first server of a list that can be reached, and tries earlier ones again at times.
 
     Workers and web processes that have the same list meet at the same server.
     Whether a batch was added before is known to each server for itself.
@@ -45,11 +55,13 @@ class FirstReachable(_Redis):  # type: ignore[misc]  # redis may be missing
         super().__init__(connection_pool=clients[0].connection_pool)
         self._clients = clients
         self._used = clients[0]
+        self._return_at = 0.0
+        self._thread = _Thread()
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send it; raise what the last server raised if none can be reached."""
         failure: BaseException = RedisConnectionError("no server")
-        for client in self._clients:
+        for client in self._order():
             # A connection that was closed says nothing of its server: twice where the last command went.
             for _ in range(2 if client is self._used else 1):
                 try:
@@ -57,9 +69,35 @@ class FirstReachable(_Redis):  # type: ignore[misc]  # redis may be missing
                 except UNREACHABLE as exc:
                     failure = exc
                 else:
-                    self._used = client
+                    self._answered(client)
                     return result
         raise failure
+
+    @contextmanager
+    def one_server(self) -> Iterator[None]:
+        """All commands of this thread go to the server that answers the first one: its cursors are no other's."""
+        self._thread.together, self._thread.server = True, None
+        try:
+            yield
+        finally:
+            self._thread.together = False
+
+    def _order(self) -> Sequence[Any]:
+        """The servers as they are to be tried: one that cannot be reached costs seconds, so not the first each time."""
+        if self._thread.together and self._thread.server is not None:
+            return [self._thread.server]
+        now = time.monotonic()
+        if self._used is not self._clients[0] and now < self._return_at:
+            return [self._used, *[client for client in self._clients if client is not self._used]]
+        self._return_at = now + RETURN_SECONDS
+        return self._clients
+
+    def _answered(self, client: Any) -> None:
+        if self._thread.together and self._thread.server is None:
+            self._thread.server = client
+        elif self._thread.together:
+            return  # another thread may have gone on to another one
+        self._used = client
 
     def disconnect(self) -> None:
         """Close all connections."""

@@ -87,7 +87,7 @@ class RedisStore:
     def totals(self, timeout_seconds: float = 2.0) -> Counts:
         """See ``Store.totals``."""
         key, deadline = f"{self._tag}:totals", time.monotonic() + timeout_seconds
-        with self._errors_translated():
+        with self._errors_translated(), self._server.one_server():
             size = self._client.hlen(key)
             if size > MAX_FIELDS:
                 raise StoreUnavailable(
