@@ -15,7 +15,7 @@ from celery_health_bp.counts import Counts
 from celery_health_bp.errors import StoreUnavailable
 from celery_health_bp.stores import RedisStore
 
-from .servers import RedisServer
+from .servers import RedisServer, free_port
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_word_of_redis_tells_what_passes(store: RedisStore, text: str) -> None
     assert (caught.value.cause, caught.value.refused) == (word, False)
 
 
-def test_a_busy_redis_is_asked_for_its_policy_again(store: RedisStore, redis: RedisServer, admin: Redis) -> None:
+def test_a_busy_redis_is_asked_for_its_policy_again(store: RedisStore, admin: Redis) -> None:
     """Only a missing permission ends the questions for the eviction policy, not what passes or is another error."""
     admin.config_set("maxmemory", "1gb")
     admin.config_set("maxmemory-policy", "allkeys-lru")
@@ -73,3 +73,20 @@ def test_a_busy_redis_is_asked_for_its_policy_again(store: RedisStore, redis: Re
     assert store.dangers() == ()
     admin.config_set("requirepass", "")
     assert len(store.dangers()) == 1
+
+
+def test_a_store_that_may_not_be_written_is_found_out_at_start(store: RedisStore, admin: Redis) -> None:
+    """A sequence of 0 adds nothing, and fails for a user without SET and on a replica, which takes no writes."""
+    store.add("writer", 0, Counts())
+    store.add("writer", 1, Counts(internal_errors=1))
+    store.add("writer", 0, Counts())
+    assert admin.get("{celery_health}:writer:writer") == b"1"
+    admin.execute_command("ACL", "SETUSER", "default", "-set")
+    with pytest.raises(StoreUnavailable) as caught:
+        store.add("writer", 0, Counts())
+    assert (caught.value.cause, caught.value.refused) == ("NoPermissionError", True)
+    admin.execute_command("ACL", "SETUSER", "default", "+set")
+    admin.execute_command("REPLICAOF", "127.0.0.1", free_port())
+    with pytest.raises(StoreUnavailable) as caught:
+        store.add("writer", 0, Counts())
+    assert not caught.value.refused

@@ -5,7 +5,7 @@
 --       5 number of counters
 --       then for each counter: kind, task, detail, customer, increment
 --       then for each sum:     field, increment in seconds
--- Returns 0 if the batch had been added before; -N if KEYS[N] holds something else than this
+-- Returns 0 if the batch had been added before, or is number 0; -N if KEYS[N] holds something else than this
 --         script writes; else 1, +2 if the totals were gone, +4 if the writer's last sequence was.
 --
 -- Redis does not undo what a failed script has written, so no failure may come between the totals
@@ -73,6 +73,9 @@ local function add()
     local last = number(stored)
     if not last then
         return -3
+    elseif sequence == 0 then  -- to find out whether the store can be written
+        redis.call('SET', KEYS[3], string.format('%.0f', last), 'EX', ARGV[2])
+        return 0
     elseif sequence <= last then
         return 0
     end

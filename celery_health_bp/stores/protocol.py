@@ -39,7 +39,7 @@ class Store(Protocol):
         Arguments:
             writer: name of the counting process, never used again by another.
             sequence: 1 for its first batch, one more for each further one; a
-                batch sent again keeps its own. 0 adds nothing.
+                batch sent again keeps its own. 0 adds nothing, but fails where nothing can be added.
             counts: at most ``MAX_BATCH`` numbers.
 
         Raises:
