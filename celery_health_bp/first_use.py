@@ -84,7 +84,7 @@ def share_no_locks(app: Any) -> None:
     """
     connection = app.connection_for_write()
     transport = connection.get_transport_cls()
-    users = (app, app.loader, app.control.mailbox, connection)
+    users = (app, app.amqp, app.loader, app.control.mailbox, connection)
     for used in (*map(type, users), PendingConfiguration, transport, transport.Channel):
         for owner in used.__mro__:
             _properties.update(found for found in vars(owner).values() if isinstance(found, cached_property))

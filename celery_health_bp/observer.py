@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
@@ -65,6 +66,10 @@ class Observer:
         self._store_found = _open_store(app, settings)
         warn_if_untested()
         own_names(app)  # makes the app's tasks
+        self._queue_names: Collection[str] = settings.queues or ()
+        with suppress(Exception):  # wrong task_queues are for the check to tell
+            # Kept for a check that is overdue: what it waits for may be a lock that reading them takes.
+            self._queue_names = settings.queues or declared_queues(app)
         with suppress(Exception):  # a wrong broker URL is for the check to tell
             # Importing the transport takes as long as many checks: it is no part of a deadline.
             share_no_locks(app)
@@ -161,8 +166,7 @@ class Observer:
         return judge(observation, self._settings, "").status != UNHEALTHY
 
     def _failed(self, began: float, problem: CheckError) -> Observation:
-        names = self._settings.queues or declared_queues(self._app)
-        unread = {name: Queue(NOT_KNOWN, None) for name in names}
+        unread = {name: Queue(NOT_KNOWN, None) for name in self._queue_names}
         return Observation(
             time.time(), time.monotonic() - began, queues=unread, problem=problem, not_known=self._notes()
         )

@@ -1,6 +1,7 @@
 """Forks while a thread uses a ``CeleryHealth`` for the first time; every child must answer.
 
-``BROKER STORE TIMES`` spreads so many forks over the first use; ``BROKER STORE hang`` forks while the factory hangs.
+``BROKER STORE TIMES`` spreads so many forks over the first use; ``BROKER STORE hang`` forks while the factory hangs,
+``BROKER STORE queues`` while a thread reads the queues of an app.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from threading import Event, Thread
 
 from celery import Celery
+from celery.app.amqp import AMQP
 
 from celery_health_bp import CeleryHealth, Settings, first_use
 
@@ -30,6 +32,8 @@ def forked_answer(health: CeleryHealth, expected: str) -> int:
     pid = os.fork()
     if pid == 0:
         faulthandler.dump_traceback_later(20, exit=True)
+        # The first thread of a child may get the id of one that held an RLock in the parent, and so pass it.
+        Thread(target=Event().wait, daemon=True).start()
         found = answer(health)
         if found != expected:
             print(found, file=sys.stderr)
@@ -81,6 +85,35 @@ def fork_while_the_factory_hangs(expected: str) -> int:
     return failed
 
 
+def fork_while_queues_are_read(expected: str) -> int:
+    """Whether the child failed."""
+    reading, go_on = Event(), Event()
+    health = new_health(Event())
+    answer(health)
+
+    def read() -> None:
+        with vars(AMQP)["queues"].lock:
+            reading.set()
+            go_on.wait(60)
+
+    thread = Thread(target=read)
+    thread.start()
+    reading.wait(20)
+    failed = forked_answer(health, expected)
+    go_on.set()
+    thread.join()
+    return failed
+
+
+def main() -> int:
+    """How many children failed, at most 100."""
+    expected = answer(new_health(Event()))
+    if TIMES == "hang":
+        return fork_while_the_factory_hangs(expected)
+    if TIMES == "queues":
+        return fork_while_queues_are_read(expected)
+    return min(spread_forks(int(TIMES), expected), 100)
+
+
 if __name__ == "__main__":
-    right = answer(new_health(Event()))
-    sys.exit(fork_while_the_factory_hangs(right) if TIMES == "hang" else min(spread_forks(int(TIMES), right), 100))
+    sys.exit(main())

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from celery import Celery
+from celery.app.amqp import AMQP
 from werkzeug.test import Client
 
-from celery_health_bp import CeleryHealth, create_api_app, create_metrics_app
+from celery_health_bp import CeleryHealth, Settings, create_api_app, create_metrics_app
 from celery_health_bp.asking.single_flight import SingleFlight
+from celery_health_bp.report import Observation
 
 from .processes import ROOT
 from .servers import free_port
@@ -42,6 +44,34 @@ def test_who_gives_up_does_not_end_the_run() -> None:
         flight.result(0.01)
     go_on.set()
     assert flight.result(10)[0] is True
+
+
+def test_an_overdue_check_waits_for_no_lock_of_celery() -> None:
+    """A check comes back, with the names of the queues, while another thread reads the app's queues without end."""
+    app = Celery("upstream", broker="memory://", set_as_current=False)
+    health = CeleryHealth(app, Settings(timeout_seconds=0.2, cache_seconds=0))
+    health.check()
+    reading, release, checked = threading.Event(), threading.Event(), threading.Event()
+    found: list[Observation] = []
+
+    def read() -> None:
+        with vars(AMQP)["queues"].lock:
+            reading.set()
+            release.wait(10)
+
+    def observe() -> None:
+        found.append(health.observe())
+        checked.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(read)
+        reading.wait(10)
+        pool.submit(observe)
+        came_back = checked.wait(5)
+        release.set()
+    assert came_back
+    assert [list(observation.queues) for observation in found] == [["celery"]]
+    health.close()
 
 
 def test_a_slow_factory_is_called_once_by_all_who_wait() -> None:

@@ -46,9 +46,9 @@ def test_a_thousand_forks_find_no_lock_taken(redis: RedisServer, read: Callable[
     assert read().total(f"{JOB}_completed_total", customer_id="parent") == int(done.stdout)
 
 
-@pytest.mark.parametrize("times", ["100", "hang"])
+@pytest.mark.parametrize("times", ["100", "hang", "queues"])
 def test_a_child_forked_during_first_use_answers(redis: RedisServer, times: str) -> None:
-    """Whatever the thread that uses a CeleryHealth for the first time is at: its verdict and the totals."""
+    """Whatever the thread that uses a CeleryHealth or an app is at: its verdict and the totals."""
     command = [sys.executable, "-m", "tests.first_use", f"redis://127.0.0.1:{free_port()}/0", redis.url, times]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, f"{done.returncode} failed: {done.stderr[-2000:]}"
