@@ -21,8 +21,8 @@ from celery._state import _get_active_apps
 from celery.apps import worker as worker_command
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import ApplyResult
-from celery.utils import log
 from celery.utils.serialization import UnpickleableExceptionWrapper
+from celery.worker.consumer import Consumer as WorkerConsumer
 from celery.worker.control import Panel
 from celery.worker.request import Request, create_request_cls
 from kombu import Consumer, Queue
@@ -32,7 +32,7 @@ from celery_health_bp import MonitoredTask
 from celery_health_bp.asking.control_channel import ControlChannel
 from celery_health_bp.asking.fleet import COMMANDS, Fleet
 from celery_health_bp.asking.replies import facts_of
-from celery_health_bp.counting.bootstep import RecorderStep
+from celery_health_bp.counting.bootstep import CANCELLING, RecorderStep
 from celery_health_bp.counting.request import MonitoredRequest
 from celery_health_bp.versions import DIFFERENCES
 from celery_health_bp.wire import COUNTS_COMMAND
@@ -83,12 +83,14 @@ def test_a_request_has_the_hook(name: str, arguments: list[str]) -> None:
     assert found[: len(arguments) + 1] == ["self", *arguments], changed(f"Request.{name}()", "request.py", found)
 
 
-def test_a_shutdown_by_signal_is_seen() -> None:
-    """Celery tells its loggers that a signal handler runs, as that of a cold shutdown does."""
-    with log.in_sighandler():
-        found = getattr(log, "_in_sighandler", None)
-    source = inspect.getsource(worker_command)
-    assert (found, "with in_sighandler()" in source) == (True, True), changed("log._in_sighandler", "request.py", found)
+def test_a_shutdown_cancels_by_a_method_of_the_consumer() -> None:
+    """The handler of a cold shutdown calls the consumer's method that our step watches; a lost connection does not."""
+    difference = DIFFERENCES["soft_shutdown"]
+    called = [name for name in CANCELLING if f"worker.consumer.{name}()" in inspect.getsource(worker_command)]
+    assert len(called) == difference.holds, changed("cancel_active_requests()", "bootstep.py", called)
+    assert all(hasattr(WorkerConsumer, name) for name in called), changed("the Consumer", "bootstep.py", called)
+    lost = inspect.getsource(WorkerConsumer.on_connection_error_after_connected)
+    assert not any(name in lost for name in CANCELLING), changed("the lost connection's handler", "bootstep.py", lost)
 
 
 NEWER_HOOKS = {"_success_was_stored": "lost_after_success", "_retry_worker_lost": "retry_on_worker_lost"}

@@ -27,10 +27,18 @@ def state_of(redis: RedisServer, task_id: str) -> str:
 
 
 @pytest.mark.skipif(not DIFFERENCES["soft_shutdown"].holds, reason="this Celery has no soft shutdown")
+@pytest.mark.parametrize("then", [None, signal.SIGTERM], ids=["SIGQUIT", "SIGQUIT, SIGTERM"])
 def test_a_result_that_arrives_in_a_soft_shutdown_wins(
-    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+    redis: RedisServer,
+    celery_app: Celery,
+    start_worker: Callable[..., Worker],
+    make_app: Any,
+    then: signal.Signals | None,
 ) -> None:
-    """What ends within the window of a soft shutdown is counted as what it was; only the rest is cancelled."""
+    """What ends within the window of a soft shutdown is counted as what it was; only the rest is cancelled.
+
+    A second signal within the window changes nothing.
+    """
     environ = {**ENVIRON, "CELERY_RESULT_BACKEND": redis.url, "SOFT_SHUTDOWN_SECONDS": "2"}
     worker = start_worker(redis.url, app=APP, concurrency=8, environ=environ)
     read = reader(make_app(celery_app))
@@ -42,6 +50,9 @@ def test_a_result_that_arrives_in_a_soft_shutdown_wins(
         send(celery_app, customer, task, seconds=seconds, task_id=customer)
     wait_until(lambda: counted(read()).keys() == jobs.keys(), "all have begun", 30)
     worker.send_signal(signal.SIGQUIT)
+    if then is not None:
+        worker.wait_for("Soft Shutdown")
+        worker.send_signal(then)
     worker.wait(30)
     stored = {customer: state_of(redis, customer) for customer in ("short", "short late", "also short", "long")}
     assert stored == {"short": "SUCCESS", "short late": "SUCCESS", "also short": "SUCCESS", "long": "RETRY"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
@@ -12,8 +14,11 @@ from ..versions import warn_if_untested
 from ..wire import COUNTS_COMMAND, STATS_KEY
 from .recorder import Recorder, recorder_of
 from .registry import Registry
-from .request import count_the_rest
+from .request import MonitoredRequest, count_the_rest
 from .snapshot import inspection
+
+#: The consumer's method by which a shutdown cancels what runs: that of Celery 5.5, and that of the versions after it.
+CANCELLING: tuple[str, ...] = ("cancel_all_unacked_requests", "cancel_active_requests")
 
 
 class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
@@ -39,6 +44,7 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         self._recorder.announce()
         self._recorder.start()
         self._registry.log()
+        _watch_shutdown(parent.consumer)
 
     def stop(self, parent: Any) -> None:
         """Send the last counts of a warm shutdown."""
@@ -62,6 +68,21 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
                 "inspection": inspection(parent.consumer),
             }
         }
+
+
+def _watch_shutdown(consumer: Any) -> None:
+    """Have the requests know that a shutdown cancels them, and not a lost connection."""
+    MonitoredRequest.shutdown_cancels = False
+    for name in CANCELLING:
+        cancel = getattr(consumer, name, None)
+        if cancel is not None:
+            setattr(consumer, name, functools.partial(_cancel, cancel))
+
+
+def _cancel(cancel: Callable[[], None]) -> None:
+    """Cancel what runs. The mark stays: signal handlers interrupt each other, and the process ends after this."""
+    MonitoredRequest.shutdown_cancels = True
+    cancel()
 
 
 @inspect_command(name=COUNTS_COMMAND)  # type: ignore[untyped-decorator]  # celery ships no types

@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 
 from billiard.einfo import ExceptionInfo
 from billiard.pool import ApplyResult
-from celery.utils import log
 from celery.worker.request import Request
 from celery.worker.state import active_requests
 
@@ -106,6 +105,8 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
     _is_lost = False
     _customer: str | None = None
     _ledger: ClassVar[Ledger]
+    #: Attempts are cancelled for the end of this process, not for a lost connection.
+    shutdown_cancels: ClassVar[bool] = False
     _finder: ClassVar[CustomerFinder | None] = None  # each worker makes a class of its own for each task
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -187,7 +188,7 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
 
     def _count_cancelled(self) -> None:
         result = self._apply_result and self._apply_result()
-        if not log._in_sighandler or not isinstance(result, ApplyResult):
+        if not self.shutdown_cancels or not isinstance(result, ApplyResult):
             self._count_end(CANCELLED)
         elif not self._over:  # a shutdown of prefork, which reads the results now, and ends
             self._is_cancelled = True
