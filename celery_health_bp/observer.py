@@ -21,7 +21,7 @@ from .asking.observation import observation_of
 from .asking.place import broker_place
 from .asking.queues import NOT_KNOWN, declared_queues
 from .asking.single_flight import SingleFlight
-from .counting.recorder import recorder_of
+from .counting.recorder import record_internal_error, recorder_of
 from .counts import Counts
 from .errors import CheckError, ConfigurationError, DeadlineExceeded, StoreUnavailable
 from .first_use import share_no_locks
@@ -123,7 +123,10 @@ class Observer:
 
     def _read_totals(self) -> Counts:
         """Read the totals, on a thread of its own: a list of servers may each take their time."""
-        recorder_of(self._app).flush()  # what this process ran eagerly belongs to the totals
+        try:
+            recorder_of(self._app).flush()  # what this process ran eagerly belongs to the totals
+        except Exception:  # the workers' totals can be read all the same
+            record_internal_error(self._app)
         return cast(Store, self._store).totals(self._settings.timeout_seconds)
 
     @property

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 from redis import Redis
 
 from celery_health_bp import MonitoredTask
+from celery_health_bp.counting.ledger import Ledger
 from celery_health_bp.counting.recorder import recorder_of
 from celery_health_bp.wire import PUBLISHED_HEADER
 
@@ -90,6 +91,58 @@ def test_wrong_settings_in_a_custom_worker_never_reach_a_job(
     worker.wait_for(r"(?s)(succeeded in.*){2}")  # the pool processes write this
     worker.wait_for("CELERY_HEALTH_MAX_CUSTOMERS")  # the main process writes this
     assert worker.output().count("CELERY_HEALTH_MAX_CUSTOMERS") == 1
+
+
+@pytest.fixture
+def eager(redis: RedisServer) -> Task:
+    """A task for eager runs, of an app that sends its counts when it is told to."""
+    app = Celery("upstream", broker=redis.url, task_cls=MonitoredTask, set_as_current=False)
+    app.conf.celery_health = {"flush_interval_seconds": 60, "timeout_seconds": 0.5}
+
+    @app.task(name="job", shared=False)
+    def job(customer_id: str) -> None:
+        """Return."""
+
+    job.apply(["before"])
+    assert recorder_of(app).flush()
+    job.apply(["later"])
+    return job
+
+
+def injected(*_: Any) -> None:
+    """An error of our own code."""
+    raise RuntimeError("injected")
+
+
+def test_an_error_of_ours_while_a_scrape_sends_leaves_the_totals(
+    eager: Task, make_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scrape whose process cannot send what it ran eagerly has the totals, and counts the error."""
+    web = make_app(eager.app).test_client()
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "take", injected)
+        reply = web.get("/metrics")
+    assert reply.status_code == 200
+    assert Exposition(reply.text).get(f"{JOB}_completed_total", task_name="job", customer_id="before") == 1
+    found = Exposition(web.get("/metrics").text)
+    assert found.get(f"{JOB}_completed_total", task_name="job", customer_id="later") == 1
+    assert found.get("celery_health_internal_errors_total") == 1
+    recorder_of(eager.app).stop()
+
+
+def test_an_error_of_ours_while_a_process_ends_hides_no_unsent_count(
+    eager: Task, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the last counts unsent for an error of our own, the log says which, and the store is disconnected."""
+    with redis.client() as client:
+        connections = len(client.client_list())
+        with monkeypatch.context() as broken:
+            broken.setattr(Ledger, "take", injected)
+            with pytest.raises(RuntimeError, match="injected"):
+                recorder_of(eager.app).stop()
+        assert "2 counts could not be sent" in caplog.text
+        wait_until(lambda: len(client.client_list()) < connections, "the store is disconnected", 5)
+    recorder_of(eager.app).stop()
 
 
 def test_two_apps_in_one_process_count_apart(redis: RedisServer, make_app: Any) -> None:

@@ -137,13 +137,20 @@ class Recorder:
         self._stopping.set()
         if thread is not None:
             thread.join(timeout=2 * SOCKET_TIMEOUT_SECONDS)
-        if self.flush():  # a batch whose sending had failed before goes first,
-            self.flush()  # then what was counted since
-        if self._sender is not None:
-            self._sender.say_unsent()
-        if self._store is not None:
-            self._store.close()
+        try:
+            if self.flush():  # a batch whose sending had failed before goes first,
+                self.flush()  # then what was counted since
+        finally:
+            self._say_unsent_and_close()
         # atexit calls this again: jobs of the threads pool may end after the worker (Celery up to 5.4).
+
+    def _say_unsent_and_close(self) -> None:
+        try:
+            if self._sender is not None:
+                self._sender.say_unsent()
+        finally:
+            if self._store is not None:
+                self._store.close()
 
     def _run(self, stopping: Event) -> None:
         pause = interval = self.settings.flush_interval_seconds
