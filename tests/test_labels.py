@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,8 +20,8 @@ from prometheus_client.registry import Collector
 
 from celery_health_bp import Settings
 from celery_health_bp.counting.customers import CustomerFinder, label_value
-from celery_health_bp.counting.ledger import Ledger
-from celery_health_bp.counting.outcomes import STARTED, outcome_of
+from celery_health_bp.counting.ledger import MAX_EVENTS, Ledger
+from celery_health_bp.counting.outcomes import COMPLETED, STARTED, outcome_of
 from celery_health_bp.counting.recorder import Recorder
 from celery_health_bp.counts import MAX_ERROR_TYPES, Counts, Series
 from celery_health_bp.stores import MAX_BATCH, RedisStore
@@ -185,6 +186,29 @@ def test_the_number_of_error_types_is_capped_in_a_worker_without_a_store() -> No
     assert number_of_types(found) == {"failed": MAX_ERROR_TYPES + 1, "retried": MAX_ERROR_TYPES + 1}
     assert found.counters["failed", "job", "Error49", "acme"] == 2
     assert found.counters["retried", "job", "other", "acme"] == 2000 - MAX_ERROR_TYPES
+
+
+def test_a_signal_handler_that_counts_while_events_are_summed_up_loses_none() -> None:
+    """Whatever a handler interrupts that counts more than may wait: every event is there."""
+    ledger, handled, counted = Ledger((1.0,), 10), 0, 0
+
+    def handle(*_: Any) -> None:
+        nonlocal handled
+        handled += 1
+        for _ in range(MAX_EVENTS):
+            ledger.count(COMPLETED, "task", "123", 0.5)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.001)
+
+    before = signal.signal(signal.SIGVTALRM, handle)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.001)
+    try:
+        while handled < 50:
+            ledger.count(COMPLETED, "task", "123", 0.5)
+            counted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+    assert ledger.take().counters.total() == counted + handled * MAX_EVENTS
 
 
 def test_long_names_are_cut() -> None:

@@ -97,7 +97,7 @@ def test_wrong_settings_in_a_custom_worker_never_reach_a_job(
 def eager(redis: RedisServer) -> Task:
     """A task for eager runs, of an app that sends its counts when it is told to."""
     app = Celery("upstream", broker=redis.url, task_cls=MonitoredTask, set_as_current=False)
-    app.conf.celery_health = {"flush_interval_seconds": 60, "timeout_seconds": 0.5}
+    app.conf.celery_health = {"flush_interval_seconds": 60}
 
     @app.task(name="job", shared=False)
     def job(customer_id: str) -> None:
@@ -118,7 +118,7 @@ def test_an_error_of_ours_while_a_scrape_sends_leaves_the_totals(
     eager: Task, make_app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scrape whose process cannot send what it ran eagerly has the totals, and counts the error."""
-    web = make_app(eager.app).test_client()
+    web = make_app(eager.app, timeout_seconds=0.5).test_client()
     with monkeypatch.context() as broken:
         broken.setattr(Ledger, "take", injected)
         reply = web.get("/metrics")

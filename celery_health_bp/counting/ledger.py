@@ -61,6 +61,7 @@ class Ledger:
         self._known: dict[str | tuple[str, str], set[str]] = {}
         # Celery counts from signal handlers too, which may interrupt the holder of this lock.
         self._lock = RLock()
+        self._summing_up = False
 
     def count(self, outcome: Outcome, task_name: str, customer_id: str, seconds: float | None = None) -> None:
         """Add one to a counter.
@@ -87,6 +88,8 @@ class Ledger:
     def take(self) -> Counts:
         """All counts since the last ``take``; they are the caller's from now on."""
         with self._lock:
+            if self._summing_up:  # interrupted by a signal handler, and not done with them: the next one gets all
+                return Counts()
             self._sum_up()
             taken, self._counts, self._known = self._counts, Counts(), {}
         return taken
@@ -103,18 +106,27 @@ class Ledger:
 
     def _sum_up(self) -> None:
         with self._lock:
-            counters = self._counts.counters
-            while self._events:
-                (kind, detail), task_name, customer_id, seconds = self._events.popleft()
-                customer_id = self._capped(task_name, customer_id, self._max_customers)
-                series = Series(kind, task_name, detail, customer_id)
-                number = counters.get(series)
-                if number is None:  # seen for the first time, or its name cannot be kept
-                    series = self._shown(series)
-                    number = counters[series]
-                counters[series] = number + 1
-                if seconds is not None:
-                    self._counts.histogram(HISTOGRAM_OF[kind], series.task_name).observe(seconds, self._bounds)
+            if self._summing_up:  # a signal handler has interrupted this very loop, which goes on with its events
+                return
+            self._summing_up = True
+            try:
+                self._add_events()
+            finally:
+                self._summing_up = False
+
+    def _add_events(self) -> None:
+        counters = self._counts.counters
+        while self._events:
+            (kind, detail), task_name, customer_id, seconds = self._events.popleft()
+            customer_id = self._capped(task_name, customer_id, self._max_customers)
+            series = Series(kind, task_name, detail, customer_id)
+            number = counters.get(series)
+            if number is None:  # seen for the first time, or its name cannot be kept
+                series = self._shown(series)
+                number = counters[series]
+            counters[series] = number + 1
+            if seconds is not None:
+                self._counts.histogram(HISTOGRAM_OF[kind], series.task_name).observe(seconds, self._bounds)
 
     def _shown(self, series: Series) -> Series:
         """The series with names that are sound, short and few."""
