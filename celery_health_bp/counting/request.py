@@ -186,6 +186,7 @@ class MonitoredRequest(Request):  # type: ignore[misc]  # celery ships no types
         if not self._is_lost:
             self._count_end(outcome)
 
+    @_never_raises
     def _count_cancelled(self) -> None:
         result = self._apply_result and self._apply_result()
         if not self.shutdown_cancels or not isinstance(result, ApplyResult):
