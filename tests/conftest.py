@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from celery import Celery
@@ -21,6 +22,9 @@ from celery_health_bp.errors import ConfigurationError
 from . import leaks
 from .processes import Process, Web, Worker, wait_until
 from .servers import RabbitServer, RedisServer, missing_rabbitmq
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 
 def may_leave(request: pytest.FixtureRequest) -> set[str]:
@@ -82,6 +86,12 @@ def redis(
     remaining = left_on_redis(server) if "broker" not in may_leave(request) and server.answers() else []
     server.stop()
     assert not remaining, f"left: {'; '.join(remaining)}"
+
+
+@pytest.fixture
+def admin(redis: RedisServer) -> Redis:
+    """A client of the test's Redis that may do everything; the server's stop closes it."""
+    return redis.client()
 
 
 @pytest.fixture(scope="session")

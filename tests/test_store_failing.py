@@ -24,14 +24,6 @@ TOTALS = "{celery_health}:totals"
 FAST = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
 
 
-@pytest.fixture
-def admin(redis: RedisServer) -> Iterator[Redis]:
-    """A client of the test's Redis that may do everything."""
-    client = redis.client()
-    yield client
-    client.connection_pool.disconnect()  # close() leaves it to the collector before redis-py 5.0
-
-
 def send(client: Celery, number: int) -> None:
     """Publish jobs that return at once."""
     for _ in range(number):

@@ -19,14 +19,6 @@ from .servers import RedisServer, free_port
 
 
 @pytest.fixture
-def admin(redis: RedisServer) -> Iterator[Redis]:
-    """A client of the test's Redis that may do everything."""
-    client = redis.client()
-    yield client
-    client.connection_pool.disconnect()  # close() leaves it to the collector before redis-py 5.0
-
-
-@pytest.fixture
 def store(redis: RedisServer) -> Iterator[RedisStore]:
     """The store on the test's Redis."""
     opened = RedisStore.from_url(redis.url, Celery(broker=redis.url, set_as_current=False), Settings())

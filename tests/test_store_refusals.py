@@ -25,14 +25,6 @@ SECONDS = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
 
 
 @pytest.fixture
-def admin(redis: RedisServer) -> Iterator[Redis]:
-    """A client of the test's Redis that may do everything."""
-    client = redis.client()
-    yield client
-    client.connection_pool.disconnect()  # close() leaves it to the collector before redis-py 5.0
-
-
-@pytest.fixture
 def store(redis: RedisServer, admin: Redis) -> Iterator[RedisStore]:
     """The store of a user of its own."""
     admin.execute_command("ACL", "SETUSER", "counter", "on", ">s3cret", "~*", "+@all")
