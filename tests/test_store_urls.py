@@ -54,7 +54,13 @@ def test_each_entry_of_a_list_must_be_a_redis(urls: str) -> None:
         Settings(metrics_store=urls)
 
 
-@pytest.mark.parametrize("url", ["redis://h:1/x?virtual_host=s3cret", "http://s3cret", "redis://h:1/0;http://s3cret"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://h:1/x?virtual_host=s3cret", "http://s3cret", "redis://h:1/0;http://s3cret"),
+        *(f"redis://user:12{mark}s3cret@h:1/0" for mark in "/?#"),
+    ],
+)
 def test_a_url_that_redis_does_not_know_is_a_wrong_setting(url: str) -> None:
     """Whatever is wrong with a URL is told as such, without the URL."""
     with pytest.raises(ConfigurationError, match="cannot be parsed") as refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -74,7 +75,10 @@ def _server(url: str, app: Any) -> Server:
     from redis import Redis
 
     scheme = SCHEMES[scheme_of(url)]
-    address, _, query = url.partition("://")[2].partition("?")
+    rest = url.partition("://")[2]
+    if scheme != "unix" and "@" in rest[len(re.split("[/?#]", rest)[0]) :]:  # an unescaped part of a password
+        raise ConfigurationError(UNPARSABLE)
+    address, _, query = rest.partition("?")
     options = _patient() | _options(dict(parse_qsl(query)))
     if scheme == "unix":
         del options["socket_connect_timeout"]
