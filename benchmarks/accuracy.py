@@ -20,8 +20,8 @@ from typing import Any
 from celery import Celery
 from redis import Redis
 
-from tests.killing import RUNNING
-from tests.processes import Worker, wait_until
+from tests.support.killing import RUNNING
+from tests.support.processes import Worker, wait_until
 
 from .accuracy_jobs import TRUTH
 from .contenders import COLUMNS, OURS, Contender, contenders

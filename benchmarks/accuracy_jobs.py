@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from redis import Redis
 
 from celery_health_bp import MonitoredTask
-from tests.killing import offer
+from tests.support.killing import offer
 
 #: A hash: how often an attempt began, and ended in each way.
 TRUTH = "accuracy:truth"

@@ -12,8 +12,8 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from tests.exposition import JOB, Exposition
-from tests.processes import Web, wait_until
+from tests.support.exposition import JOB, Exposition
+from tests.support.processes import Web, wait_until
 
 from .peers import EXPORTER, FLOWER, Peer, installed
 

@@ -13,7 +13,7 @@ from celery import Celery
 from kombu import Connection, Consumer, Producer, Queue
 
 from celery_health_bp.wire import STATS_KEY
-from tests.nodes import REPLIES
+from tests.support.nodes import REPLIES
 
 Replies = dict[str, Any]
 

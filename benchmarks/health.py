@@ -19,7 +19,7 @@ from celery import Celery
 from flask import Flask
 
 from celery_health_bp import CeleryHealth, Settings, create_blueprint
-from tests.processes import ROOT, Web, Worker, celery_environ, wait_until
+from tests.support.processes import ROOT, Web, Worker, celery_environ, wait_until
 
 from .measure import Figure, Table, at_least, compared, figure, interleaved, main
 from .peers import DJANGO_HEALTH_CHECK, FLOWER, fetch, installed, missing
@@ -112,8 +112,8 @@ class Stage:
 
     def commands(self) -> dict[str, list[str]]:
         """What an exec probe of Kubernetes or docker runs."""
-        celery = [sys.executable, "-m", "celery", "-A", "tests.jobs:app"]
-        flask = [sys.executable, "-m", "flask", "--app", "tests.web"]
+        celery = [sys.executable, "-m", "celery", "-A", "tests.support.apps.jobs:app"]
+        flask = [sys.executable, "-m", "flask", "--app", "tests.support.web"]
         return {
             COMMAND: [*celery, "health"],
             "flask --app web celery-health": [*flask, "celery-health"],
@@ -150,7 +150,10 @@ def measure(quick: bool) -> list[Table]:
     """Asking in process, over HTTP and by command; and being asked again within ``cache_seconds``."""
     with ExitStack() as stack:
         workers = QUICK_WORKERS if quick else WORKERS
-        stage, plain = Stage(stack, workers, "tests.jobs:app"), Stage(stack, workers, "tests.plain_jobs:app")
+        stage, plain = (
+            Stage(stack, workers, "tests.support.apps.jobs:app"),
+            Stage(stack, workers, "tests.support.apps.plain_jobs:app"),
+        )
         in_process, over_http = stage.in_process(plain), stage.over_http()
         slow = interleaved({**in_process, **over_http}, 1 if quick else 15)
         return [

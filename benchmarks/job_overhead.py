@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.processes import Process, Worker, wait_until
-from tests.servers import RedisServer
+from tests.support.processes import Process, Worker, wait_until
+from tests.support.servers import RedisServer
 
 from .jobs import Feeder
 from .measure import Figure, Table, at_most, figure, main

@@ -15,7 +15,7 @@ from redis import Redis
 
 from celery_health_bp import MonitoredTask
 from celery_health_bp.wire import PUBLISHED_HEADER
-from tests.processes import wait_until
+from tests.support.processes import wait_until
 
 DONE = "benchmark:done"
 CUSTOMERS = 50

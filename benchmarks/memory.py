@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.processes import Process, Web, Worker
-from tests.servers import RedisServer
+from tests.support.processes import Process, Web, Worker
+from tests.support.servers import RedisServer
 
 from .jobs import Feeder
 from .measure import Table, at_most, main

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.processes import ROOT, Process, celery_environ, wait_until
-from tests.servers import free_port
+from tests.support.processes import ROOT, Process, celery_environ, wait_until
+from tests.support.servers import free_port
 
 HOME = ROOT / ".bench"
 

@@ -16,7 +16,7 @@ from celery_health_bp.counts import Counts
 from celery_health_bp.stores.redis import RedisStore
 from celery_health_bp.web.collector import CeleryCollector
 from celery_health_bp.web.wsgi import create_api_app, create_metrics_app
-from tests.processes import wait_until
+from tests.support.processes import wait_until
 
 from .crowd import MONITORED, PLAIN, Replies, bare_drain, crowd
 from .measure import Figure, Table, at_most, interleaved, main

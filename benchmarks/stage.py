@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from redis import Redis
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from tests.servers import RedisServer
+from tests.support.servers import RedisServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

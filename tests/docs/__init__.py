@@ -1,0 +1,1 @@
+"""Tests of documents, examples, packages and benchmarks."""

@@ -1,0 +1,44 @@
+"""The packaged Prometheus and Grafana files, and the command that fills them in."""
+
+from __future__ import annotations
+
+import json
+
+from celery_health_bp.monitoring import layout
+from celery_health_bp.monitoring.panels import ROWS
+from tests.support.assets import packaged, panels
+
+# -- Grafana --
+
+
+def test_the_dashboard_is_current() -> None:
+    """The file in the package is what its source makes."""
+    assert packaged("grafana/celery.json") == layout.text()
+
+
+def test_every_panel_is_described_and_has_a_unit() -> None:
+    """Each panel says what it shows, in which unit, from the data source of the variable."""
+    shown = list(panels(packaged("grafana/celery.json")))
+    assert len({panel["id"] for panel in shown}) == len(shown)
+    for panel in shown:
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+
+
+def test_panels_do_not_overlap() -> None:
+    """No two panels claim the same place of the grid."""
+    taken: set[tuple[int, int]] = set()
+    for panel in json.loads(packaged("grafana/celery.json"))["panels"]:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken
+        assert place["x"] + place["w"] <= layout.COLUMNS
+        taken |= cells
+
+
+def test_the_dashboard_has_the_rows_and_variables_that_are_promised() -> None:
+    """Rows by name; variables for data source, application, task and queue."""
+    dashboard = json.loads(packaged("grafana/celery.json"))
+    assert [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"] == list(ROWS)
+    assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["datasource", "job", "task", "queue"]

@@ -1,0 +1,241 @@
+"""The sdist and the wheel: what they hold, what they bring along, and what they say where something is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from configparser import ConfigParser
+from email import message_from_string
+from email.message import Message
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+import celery_health_bp
+from celery_health_bp import CeleryHealth, Settings
+from tests.support.processes import ROOT
+
+PACKAGE = ROOT / "celery_health_bp"
+pytestmark = pytest.mark.skipif(not PACKAGE.exists(), reason="these tests run in tox's copy without the package")
+
+#: What make, git and the tools make.
+NOT_SOURCES = (
+    "__pycache__",
+    "build",
+    "dist",
+    "*.egg-info",
+    ".git",
+    ".tox",
+    ".venv",
+    ".bench",
+    ".*_cache",
+    ".coverage*",
+)
+NOT_SOURCES += (".hypothesis", "*.pyc")
+EPOCH = "1700000000"
+#: Answers with what was asked for, or nothing.
+FOUND = "import sys; from importlib.util import find_spec; print(*(name for name in sys.argv[1:] if find_spec(name)))"
+#: An application for ``celery -A missing``.
+APP = """
+from celery import Celery
+from celery_health_bp import MonitoredTask
+app = Celery("missing", broker={broker!r}, task_cls=MonitoredTask)
+app.conf.celery_health = {{"metrics_store": {store!r}}}
+"""
+
+
+def build(folder: Path, sources: Path) -> dict[str, Path]:
+    """Sdist and wheel, by the ending of their names, each made of these sources."""
+    command = [sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", str(folder / "dist"), str(sources)]
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
+    done = subprocess.run(command, env=environ, umask=0o022, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {path.suffix: path for path in (folder / "dist").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def sdist_and_wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both, built once of a copy of the repository."""
+    folder = tmp_path_factory.mktemp("first")
+    ignored = shutil.ignore_patterns(*NOT_SOURCES)
+    shutil.copytree(ROOT, folder / "sources", ignore=ignored, copy_function=shutil.copyfile)
+    return build(folder, folder / "sources")
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist_and_wheel: dict[str, Path]) -> Iterator[zipfile.ZipFile]:
+    """The wheel, opened."""
+    with zipfile.ZipFile(sdist_and_wheel[".whl"]) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    """The wheel's METADATA."""
+    return message_from_string(_text(wheel, "METADATA"))
+
+
+def _text(wheel: zipfile.ZipFile, name: str) -> str:
+    (path,) = (path for path in wheel.namelist() if path.endswith(f".dist-info/{name}"))
+    return wheel.read(path).decode()
+
+
+# -- what they hold --
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    """Every file of the package's folder, with py.typed, the Lua script, JSON and YAML; no tests, no examples."""
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    files = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert held == {str(path.relative_to(ROOT)) for path in files}
+    assert {Path(name).suffix for name in held} == {".py", ".typed", ".lua", ".json", ".yml"}
+
+
+def test_the_sdist_holds_the_repository(sdist_and_wheel: dict[str, Path]) -> None:
+    """What builds, tests and documents the package is all there, and nothing that tools have made."""
+    sources = sdist_and_wheel[".gz"].parent.parent / "sources"
+    with tarfile.open(sdist_and_wheel[".gz"]) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    made = {name for name in held if name == "PKG-INFO" or ".egg-info/" in name}
+    files = {str(path.relative_to(sources)) for path in sources.rglob("*") if path.is_file()}
+    assert held - made == {name for name in files if ".egg-info/" not in name and not name.startswith("build/")}
+
+
+def test_the_same_sources_make_the_same_files(sdist_and_wheel: dict[str, Path], tmp_path: Path) -> None:
+    """Another copy, at another time, gives the same hashes; what an earlier build has left is not packed."""
+    sources = tmp_path / "copy"
+    shutil.copytree(sdist_and_wheel[".whl"].parent.parent / "sources", sources, copy_function=shutil.copyfile)
+    stale = sources / "build" / "lib" / "celery_health_bp" / "gone.py"
+    stale.parent.mkdir(parents=True, exist_ok=True)
+    stale.touch()
+    again = build(tmp_path, sources)
+    for end, path in sdist_and_wheel.items():
+        assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(again[end].read_bytes()).digest(), end
+
+
+def test_twine_finds_no_fault(sdist_and_wheel: dict[str, Path]) -> None:
+    """PyPI would take both files and show the description."""
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, sdist_and_wheel.values())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_entry_points_are_the_two_commands(wheel: zipfile.ZipFile) -> None:
+    """A script of the package's own and a command of ``celery``."""
+    points = ConfigParser()
+    points.read_string(_text(wheel, "entry_points.txt"))
+    assert {group: dict(points[group]) for group in points.sections()} == {
+        "console_scripts": {"celery-health-assets": "celery_health_bp.cli.assets:main"},
+        "celery.commands": {"health": "celery_health_bp.cli.celery:health"},
+    }
+
+
+# -- what they say of themselves --
+
+
+def test_the_metadata_name_licence_frameworks_and_pythons(metadata: Message) -> None:
+    """The licence is an expression, and the classifiers are those of what is tested."""
+    classifiers = metadata.get_all("Classifier") or []
+    assert (metadata["License-Expression"], metadata["Requires-Python"]) == ("MIT", ">=3.10")
+    assert {f"Framework :: {name}" for name in ("Celery", "Django", "Flask")} <= set(classifiers)
+    tested = re.findall(r"\bpy3(\d\d)\b", (ROOT / "tox.ini").read_text())
+    pythons = {f"Programming Language :: Python :: 3.{minor}" for minor in tested or ("10", "11", "12", "13")}
+    assert pythons == {name for name in classifiers if "Python :: 3." in name}
+    assert "Typing :: Typed" in classifiers
+
+
+def test_there_is_one_version(metadata: Message) -> None:
+    """Metadata, ``__version__`` and the newest heading of the changelog agree."""
+    newest = re.search(r"^## \[(\S+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest
+    assert metadata["Version"] == celery_health_bp.__version__ == version("celery-health-bp") == newest[1]
+
+
+def test_requirements_have_lower_bounds_only(metadata: Message) -> None:
+    """No requirement of a user says that a newer version is too new."""
+    wanted = [name for name in metadata.get_all("Requires-Dist") or [] if "extra" not in name]
+    assert {re.match(r"[\w-]+", name)[0] for name in wanted} == {"celery", "flask", "marshmallow", "prometheus-client"}  # type: ignore[index]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", name) for name in wanted)
+
+
+# -- installed without extras: what a user of RabbitMQ gets --
+
+
+@pytest.fixture(scope="module")
+def bare(sdist_and_wheel: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripts of an environment that holds the wheel and what it requires."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
+    subprocess.run([*pip, str(sdist_and_wheel[".whl"])], check=True, timeout=100)
+    return folder / "bin"
+
+
+def run(*command: object, folder: Path) -> str:
+    """All that a command prints in this folder, errors too."""
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=folder,
+        env=environ,
+        timeout=60,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return done.stdout
+
+
+def test_nothing_is_installed_that_rabbitmq_does_not_need(bare: Path, tmp_path: Path) -> None:
+    """Neither Redis' nor Django's nor the tests' libraries come along, and every public name can be imported."""
+    extras = ("redis", "hiredis", "django", "gunicorn", "prometheus_flask_exporter", "pytest", "yaml")
+    assert run(bare / "python", "-c", FOUND, "celery", "flask", *extras, folder=tmp_path).split() == ["celery", "flask"]
+    everything = "from celery_health_bp import *; import celery_health_bp as c; print(c.__version__, len(c.__all__))"
+    expected = f"{version('celery-health-bp')} {len(celery_health_bp.__all__)}"
+    assert run(bare / "python", "-W", "error", "-c", everything, folder=tmp_path).strip() == expected
+
+
+def test_the_commands_are_there(bare: Path, tmp_path: Path) -> None:
+    """``celery health`` reaches for a RabbitMQ, and ``celery-health-assets`` prints packaged files."""
+    (tmp_path / "missing.py").write_text(APP.format(broker="amqp://127.0.0.1:1//", store="auto"))
+    assert run(bare / "celery", "-A", "missing", "health", folder=tmp_path).startswith(
+        "UNHEALTHY: Broker amqp://127.0.0.1:1 refused the connection"
+    )
+    assert "CeleryWorkersDown" in run(bare / "celery-health-assets", "alerts", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("broker", "store", "command", "extra"),
+    [
+        ("redis://127.0.0.1:1/0", "auto", "celery -A missing health", "redis"),
+        ("amqp://127.0.0.1:1//", "redis://127.0.0.1:1/0", "celery -A missing worker --pool solo", "redis"),
+        ("amqp://127.0.0.1:1//", "auto", "python -c 'import celery_health_bp.django'", "django"),
+    ],
+    ids=["broker", "store", "django"],
+)
+def test_a_missing_extra_is_named_with_the_command_to_type(
+    broker: str, store: str, command: str, extra: str, bare: Path, tmp_path: Path
+) -> None:
+    """Who uses what is not installed reads how to install it."""
+    (tmp_path / "missing.py").write_text(APP.format(broker=broker, store=store))
+    output = run("sh", "-c", f"PATH={bare}:$PATH; {command}", folder=tmp_path)
+    assert f"pip install 'celery-health-bp[{extra}]'" in output
+
+
+def test_the_library_of_another_broker_is_named_too() -> None:
+    """A transport whose library is not there is no wrong URL, and the answer says what kombu calls its extra."""
+    health = CeleryHealth(
+        lambda: Celery("missing", broker="mongodb://key:secret@localhost"), Settings(timeout_seconds=1)
+    )
+    report = health.check()
+    assert report.error == "The library for mongodb:// brokers is not installed"
+    assert report.recommendations == ("pip install 'kombu[mongodb]'",)

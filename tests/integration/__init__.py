@@ -1,0 +1,1 @@
+"""Tests with one broker or store, and workers that are scripted."""

@@ -1,0 +1,130 @@
+"""Many who ask at once: threads, forks, greenlets; one broadcast, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from tests.support.network import silent_port
+from tests.support.nodes import COMMANDS, ScriptedNode
+from tests.support.probes import PATH, probe
+from tests.support.processes import wait_until
+from tests.support.servers import RedisServer
+
+pytestmark = pytest.mark.deadline
+
+
+@pytest.fixture
+def node(celery_app: Celery) -> Iterator[ScriptedNode]:
+    """A node that answers at once."""
+    with ScriptedNode(celery_app, "node1@testhost") as one:
+        yield one
+
+
+def statuses(ask: Callable[[], int], times: int, threads: int) -> Counter[int]:
+    """How often each status came, asked from so many threads at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        return Counter(future.result() for future in [pool.submit(ask) for _ in range(times)])
+
+
+def test_two_hundred_threads_all_get_an_answer_while_jobs_are_published(
+    redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """200 threads x 50 requests without a cache: 10,000 times 200, and publishing goes on meanwhile."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=10)
+    ended = threading.Event()
+    published: list[bool] = []
+
+    def publish() -> None:
+        while not ended.is_set():
+            celery_app.send_task("any", queue="elsewhere")
+            published.append(ended.wait(0.01))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    found = statuses(lambda: app.test_client().get(PATH).status_code, 10_000, 200)
+    ended.set()
+    publisher.join(10)
+    assert not publisher.is_alive()
+    assert found == {200: 10_000}
+    assert len(published) > 10
+    assert redis.client().llen("elsewhere") == len(published)
+
+
+def test_those_who_ask_at_once_share_one_broadcast(
+    node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """20 requests while one check waits for a slow node: at most one more broadcast."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=5)
+    probe(app)
+    asked = node.asked
+    node.delay_seconds = 0.1
+    found = statuses(lambda: probe(app).status, 20, 20)
+    assert found == {200: 20}
+    assert node.asked - asked <= 2 * COMMANDS
+
+
+def test_a_fresh_snapshot_answers_without_a_broadcast(
+    node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """Within ``cache_seconds`` health, tasks, stats and metrics ask the workers once, together."""
+    client = make_app(celery_app, cache_seconds=60).test_client()
+    client.get(PATH)
+    asked = node.asked
+    paths = [PATH, "/api/celery/tasks/", "/api/celery/stats/", "/metrics"]
+    assert [client.get(path).status_code for path in paths] == [200] * 4
+    assert node.asked == asked
+
+
+def test_an_expired_snapshot_never_answers_for_a_fault(
+    redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """The snapshot said healthy and has expired; now the broker is silent: 503."""
+    app = make_app(celery_app, cache_seconds=0.05, timeout_seconds=1)
+    assert probe(app).status == 200
+    redis.freeze()
+    wait_until(lambda: probe(app).status == 503, "the fault is told", 5)
+    redis.thaw()
+    assert probe(app).status == 200
+
+
+def test_who_joins_a_check_that_fails_gets_one_of_his_own(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """A request that came while an older check found nobody sees the worker that came meanwhile."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=3)
+    answers: dict[str, int] = {}
+    older = threading.Thread(target=lambda: answers.update(older=probe(app).status))
+    older.start()
+    sent = "cmdstat_publish"
+    wait_until(lambda: redis.client().info("commandstats").get(sent, {}).get("calls", 0) >= 1, "it has asked")
+    with ScriptedNode(celery_app, "node1@testhost"):
+        answers.update(joined=probe(app).status)
+    older.join(10)
+    assert answers == {"older": 503, "joined": 200}
+
+
+def test_at_most_one_abandoned_check_exists(make_app: Callable[..., Flask]) -> None:
+    """Many requests at a silent broker: one thread of ours at any time."""
+
+    def checks() -> int:
+        return sum(thread.name == "celery-health-check" for thread in threading.enumerate())
+
+    with silent_port() as port:
+        app = make_app(Celery(broker=f"redis://127.0.0.1:{port}/0"), cache_seconds=0, timeout_seconds=0.3)
+        seen: list[int] = []
+
+        def ask() -> int:
+            status = probe(app).status
+            seen.append(checks())
+            return status
+
+        assert statuses(ask, 60, 20) == {503: 60}
+    assert max(seen) <= 2  # one that has set its result and one that begins
+    wait_until(lambda: checks() == 0, "no thread is left")

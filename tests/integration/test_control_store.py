@@ -1,0 +1,46 @@
+"""Without Redis the scrape asks the workers: RabbitMQ, memory:// and filesystem://."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.contrib.testing.worker import start_worker as start_worker_thread
+
+from celery_health_bp import MonitoredTask
+from tests.support.exposition import JOB, Exposition
+from tests.support.processes import wait_until
+from tests.support.servers import RabbitServer
+
+COMPLETED = f"{JOB}_completed_total"
+
+
+def send(client: Celery, number: int) -> None:
+    """Publish jobs that return at once."""
+    for _ in range(number):
+        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
+
+
+@pytest.fixture
+def client(rabbit: RabbitServer) -> Celery:
+    """A client of the workers on RabbitMQ."""
+    return Celery("upstream", broker=rabbit.url)
+
+
+def test_a_worker_in_this_process_is_counted_once(make_app: Any) -> None:
+    """On memory:// worker and scrape share a process: each attempt is shown once."""
+    app = Celery("upstream", broker="memory://", task_cls=MonitoredTask, set_as_current=False)
+    app.conf.broker_transport_options = {"polling_interval": 0.01}
+
+    @app.task(name="tests.support.apps.jobs.work", shared=False)
+    def work(customer_id: str) -> str:
+        return "done"
+
+    web = make_app(app).test_client()
+    with start_worker_thread(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+        send(app, 5)
+        wait_until(lambda: Exposition(web.get("/metrics").text).total(COMPLETED) >= 5, "all are counted", 30)
+        found = Exposition(web.get("/metrics").text)
+    assert found.total(COMPLETED) == 5
+    assert {"worker"} <= set(next(found.series(COMPLETED))[0])

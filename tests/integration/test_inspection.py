@@ -1,0 +1,26 @@
+"""Workers with this package say everything in one reply; the others are asked for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+
+from celery_health_bp import CeleryHealth, Settings
+from tests.support.nodes import REPLIES, ScriptedNode
+
+
+@pytest.fixture
+def health(celery_app: Celery) -> Iterator[CeleryHealth]:
+    """Health without a cache."""
+    health = CeleryHealth(lambda: celery_app, Settings(cache_seconds=0))
+    yield health
+    health.close()
+
+
+def test_a_worker_that_cannot_tell_its_stats_is_listed_all_the_same(celery_app: Celery, health: CeleryHealth) -> None:
+    """A step of the user's that fails within ``stats`` hides no worker: the first check asks for everything."""
+    others = {command: reply for command, reply in REPLIES.items() if command != "stats"}
+    with ScriptedNode(celery_app, "a@t", others):
+        assert [health.check().active_workers for _ in range(2)] == [("a@t",)] * 2

@@ -1,0 +1,48 @@
+"""``global_keyprefix``, with which several applications share one Redis database, holds for all that is ours."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from celery_health_bp.asking import reply_queue
+from tests.support.nodes import ScriptedNode
+from tests.support.probes import probe
+from tests.support.servers import RedisServer
+
+PREFIX = "tenant:"
+
+
+def tenant(broker_url: str) -> Celery:
+    """A client of the workers of ``tests.support.apps.tenant_jobs``, with their prefix."""
+    app = Celery("tenant", broker=broker_url, set_as_current=False)
+    app.conf.broker_transport_options = {"global_keyprefix": PREFIX}
+    return app
+
+
+def test_abandoned_reply_queues_go_under_the_prefix(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """What a killed process left under the prefix is deleted by the next check, and ours when it ends."""
+    name = reply_queue.new_name(time.time() + 3600, "reply.celery.pidbox")
+    reply_queue.abandon(name)
+    left = name.replace(f".{os.getpid()}.", f".{2**22 + 1}.")
+    redis.client().sadd(f"{PREFIX}_kombu.binding.reply.celery.pidbox", "\x06\x16".join((left, "", left)))
+    redis.client().lpush(f"{PREFIX}{left}", "reply")
+    with tenant(redis.url) as celery_app, ScriptedNode(celery_app, "a@t"):
+        assert probe(make_app(celery_app)).status == 200
+        bindings = redis.client().smembers(f"{PREFIX}_kombu.binding.reply.celery.pidbox")
+    assert not any(left.encode() in member for member in bindings)
+    assert not redis.client().exists(f"{PREFIX}{left}")
+
+
+@pytest.mark.parametrize("prefix", ["", PREFIX])
+def test_an_empty_queue_is_empty(prefix: str, redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """A queue that has no key in Redis has the length 0, with and without a prefix."""
+    with Celery("tenant", broker=redis.url, set_as_current=False) as celery_app:
+        celery_app.conf.broker_transport_options = {"global_keyprefix": prefix}
+        with ScriptedNode(celery_app, "a@t"):
+            assert probe(make_app(celery_app)).body["queues"] == {"celery": 0}

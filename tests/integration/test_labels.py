@@ -1,0 +1,164 @@
+"""Values of ``customer_id``: whatever a job carries, the exposition stays sound and bounded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from celery import Celery
+from celery.exceptions import Retry
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from celery_health_bp import Settings
+from celery_health_bp.counting.customers import label_value
+from celery_health_bp.counting.ledger import Ledger
+from celery_health_bp.counting.outcomes import STARTED, outcome_of
+from celery_health_bp.counts import MAX_ERROR_TYPES, Counts, Series
+from celery_health_bp.stores import MAX_BATCH, RedisStore
+from celery_health_bp.web.collector import job_families
+from tests.support.exposition import JOB, Exposition
+from tests.support.servers import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis for all examples; each takes a prefix of its own."""
+    redis = RedisServer(tmp_path_factory.mktemp("labels"))
+    yield redis
+    redis.stop()
+
+
+class Hostile(str):
+    """A string that cannot even be turned into one."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+anything = st.one_of(
+    st.text(st.characters(codec=None, exclude_categories=())),
+    st.sampled_from(
+        [
+            "",
+            "\n",
+            '"',
+            "\\",
+            "\\n",
+            "\0",
+            "\ud800",
+            "a\udfffb",
+            "__name__",
+            "x" * 1_000_000,
+            "\r\n# EOF",
+            "other",
+            '"} 1',
+        ]
+    ),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.none(),
+    st.binary(),
+    st.uuids(),
+    st.lists(st.integers()),
+    st.dictionaries(st.text(), st.integers()),
+    st.sampled_from([10**5000, Hostile("x"), object()]),
+)
+
+
+class Fixed(Collector):
+    """A collector of families made before."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """The families."""
+        return self._families
+
+
+def exposed(server: RedisServer, customers: list[str], **settings: Any) -> Exposition:
+    """The exposition of one start for each customer, through ledger, Redis and text format."""
+    made = Settings(metrics_key_prefix=uuid4().hex, **settings)
+    ledger = Ledger(made.duration_buckets_seconds, 10 * made.max_customers)
+    for customer in customers:
+        ledger.count(STARTED, "job", customer)
+    store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
+    store.add("writer", 1, ledger.take())
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Fixed(list(job_families([(None, store.totals())], "upstream", made.duration_buckets_seconds))))
+    store.close()
+    return Exposition(generate_latest(registry).decode())
+
+
+@settings(deadline=None)  # it waits for Redis
+@given(values=st.lists(anything, max_size=12))
+def test_no_value_breaks_or_grows_the_exposition(server: RedisServer, values: list[Any]) -> None:
+    """Any value comes back through Prometheus's own parser as one short label, and no attempt is lost."""
+    labels = [label_value(value) for value in values]
+    found = {labels["customer_id"]: number for labels, number in exposed(server, labels).series(f"{JOB}_started_total")}
+    assert found == {label: labels.count(label) for label in labels}
+    assert all(len(label) <= 64 for label in found)
+
+
+@settings(deadline=None)
+@given(customers=st.lists(st.sampled_from([f"c{number}" for number in range(8)]), max_size=40))
+def test_the_cap_holds_for_any_order_of_customers(server: RedisServer, customers: list[str]) -> None:
+    """With a cap of three at most three names appear beside ``other``, and no attempt is lost."""
+    found = exposed(server, customers, max_customers=3)
+    names = {labels["customer_id"] for labels, _ in found.series(f"{JOB}_started_total")}
+    assert len(names - {"other"}) <= 3
+    assert found.total(f"{JOB}_started_total") == len(customers)
+
+
+def generated(numbers: Iterable[int]) -> Iterator[BaseException]:
+    """Exceptions, each of a class of its own."""
+    return (type(f"Error{number}", (Exception,), {})() for number in numbers)
+
+
+def counts_of(errors: Iterable[BaseException], factor: int) -> Counts:
+    """What a process sends that fails with these, and then asks for a retry because of each."""
+    ledger = Ledger((1.0,), 1000, MAX_ERROR_TYPES * factor)
+    for error in errors:
+        ledger.count(outcome_of(error), "job", "acme")
+        ledger.count(outcome_of(Retry(exc=error)), "job", "acme")
+    return ledger.take()
+
+
+def number_of_types(counts: Counts) -> dict[str, int]:
+    """Kind -> how many error types it has."""
+    return dict(Counter(series.kind for series in counts.counters))
+
+
+def test_the_number_of_error_types_is_capped_in_the_fleet(server: RedisServer) -> None:
+    """2,000 generated classes of two workers are 100 types of their own and ``other``, and no attempt is lost."""
+    made = Settings(metrics_key_prefix=uuid4().hex)
+    store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
+    for writer, numbers in (("one", range(1000)), ("two", range(500, 1500)), ("three", range(1000, 2000))):
+        for sequence, part in enumerate(counts_of(generated(numbers), 10).parts(MAX_BATCH), 1):
+            store.add(writer, sequence, part)
+    found = store.totals()
+    store.close()
+    assert number_of_types(found) == {"failed": MAX_ERROR_TYPES + 1, "retried": MAX_ERROR_TYPES + 1}
+    assert sum(found.counters.values()) == 6000
+    assert found.counters["failed", "job", "Error0", "acme"] == 1
+    assert found.counters["failed", "job", "other", "acme"] == 3000 - MAX_ERROR_TYPES
+
+
+def test_a_batch_in_which_every_name_is_new_is_added(server: RedisServer) -> None:
+    """The largest batch, each of its counters with a task, an error type and a customer of its own, is added whole."""
+    made = Settings(metrics_key_prefix=uuid4().hex)
+    store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
+    numbers = range(MAX_BATCH)
+    counts = Counts(Counter({Series("failed", f"job{n}", f"Error{n}", f"customer{n}"): 1 for n in numbers}))
+    store.add("writer", 1, counts)
+    found = store.totals()
+    store.close()
+    assert found == counts

@@ -1,0 +1,186 @@
+"""Nothing stays on the broker: not after a normal end, not after a hundred killed checks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from celery_health_bp import CeleryHealth, Settings
+from celery_health_bp.asking import control_channel, reply_queue
+from tests.support.nodes import ScriptedNode
+from tests.support.probes import probe
+from tests.support.processes import ROOT, celery_environ, wait_until
+from tests.support.servers import RabbitServer, RedisServer
+
+REPLY_BINDINGS = "_kombu.binding.reply.celery.pidbox"
+
+#: Forks so many children of an application that has been used; each is killed in the middle of its check.
+KILLED_CHECKS = """
+import os, signal, sys, threading
+from tests.support.apps.jobs import app
+from celery_health_bp import CeleryHealth, Settings
+from celery_health_bp.asking.control_channel import ControlChannel
+
+def publish(self, *arguments):
+    sent(self, *arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+CeleryHealth(lambda: app, Settings()).check()
+sent, ControlChannel.publish = ControlChannel.publish, publish
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        CeleryHealth(lambda: app, Settings()).check()
+        os._exit(1)
+    print(os.wait()[1])
+"""
+
+#: One check, and a normal end of the interpreter.
+ONE_CHECK = """
+from tests.support.apps.jobs import app
+from celery_health_bp import CeleryHealth, Settings
+print(CeleryHealth(lambda: app, Settings()).check().status)
+"""
+
+
+def run(code: str, broker_url: str, *arguments: str) -> list[str]:
+    """What a Python process prints, line by line."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(
+        command, env=celery_environ(broker_url), cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_a_hundred_killed_checks_leave_nothing_after_the_next(redis: RedisServer, celery_app: Celery) -> None:
+    """SIGKILL between question and answer, 100 times: one more check, ended normally, and Redis is clean."""
+    with ScriptedNode(celery_app, "a@t"):
+        assert run(KILLED_CHECKS, redis.url, "100") == [str(int(signal.SIGKILL))] * 100
+        assert redis.client().scard(REPLY_BINDINGS) == 100
+        assert run(ONE_CHECK, redis.url) == ["healthy"]
+    assert [key for key in redis.client().scan_iter() if b"reply" in key or b"celery-health" in key] == []
+
+
+def test_killed_checks_leave_nothing_on_rabbitmq(rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:
+    """The broker drops an exclusive queue with its connection."""
+    celery_app = Celery("upstream", broker=rabbit.url)
+    with ScriptedNode(celery_app, "a@t"):
+        run(KILLED_CHECKS, rabbit.url, "20")
+        assert run(ONE_CHECK, rabbit.url) == ["healthy"]
+
+        def queues() -> list[str]:
+            return rabbit.control("-q", "list_queues", "name", "--no-table-headers").split()
+
+        wait_until(lambda: queues() == ["a@t.celery.pidbox"], "the node's own queue alone is left", 20)
+
+
+def test_an_end_in_the_middle_of_a_check_does_not_wait_for_it() -> None:
+    """A check that is stuck keeps no interpreter from ending."""
+    code = """
+import socket, threading, time
+from celery import Celery
+from celery_health_bp import CeleryHealth, Settings
+listener = socket.create_server(("127.0.0.1", 0))
+app = Celery(broker=f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
+health = CeleryHealth(lambda: app, Settings(timeout_seconds=60))
+threading.Thread(target=health.check, daemon=True).start()
+while threading.active_count() < 3:
+    pass
+"""
+    began = time.monotonic()
+    run(code, "")  # a broker of the environment would win
+    assert time.monotonic() - began < 10
+
+
+def bind(redis: RedisServer, name: str) -> None:
+    """What a process leaves: a binding, and replies that came after its end."""
+    redis.client().sadd(REPLY_BINDINGS, "\x06\x16".join((name, "", name)))
+    redis.client().lpush(name, "reply")
+
+
+HOUR = 3600
+
+
+@pytest.mark.leaves("broker", reason="queues that are not ours to remove")
+@pytest.mark.parametrize(
+    ("host", "pid", "lease", "removed"),
+    [
+        (reply_queue._host(), 2**22 + 1, HOUR, True),  # no such process
+        (reply_queue._host(), os.getppid(), HOUR, False),
+        (reply_queue._host(), os.getpid(), HOUR, True),  # this process has no such queue
+        ("elsewhere", 1, HOUR, False),
+        ("elsewhere", 1, -60, False),  # clocks differ
+        ("elsewhere", 1, -HOUR, True),
+    ],
+    ids=["dead", "alive", "own", "other host", "lease just over", "lease long over"],
+)
+def test_only_abandoned_queues_are_removed(
+    host: str,
+    pid: int,
+    lease: int,
+    removed: bool,
+    redis: RedisServer,
+    celery_app: Celery,
+    make_app: Callable[..., Flask],
+) -> None:
+    """A queue goes when its process is dead or its lease long over; list and binding both."""
+    name = f"celery-health.{host}.{pid}.{int(time.time()) + lease}.abc"
+    bind(redis, name)
+    probe(make_app(celery_app, timeout_seconds=0.2))
+    assert redis.client().exists(name) == (not removed)
+    bindings = redis.client().smembers(REPLY_BINDINGS)
+    assert any(name.encode() in member for member in bindings) == (not removed)
+
+
+@pytest.mark.leaves("broker", reason="queues that are not ours to remove")
+def test_queues_of_others_are_left_alone(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """Reply queues of Celery itself, and names that only look like ours, stay."""
+    names = ["abc.reply.celery.pidbox", "celery-health", "celery-health.x.y.z", f"celery-health.{socket.gethostname()}"]
+    for name in names:
+        bind(redis, name)
+    probe(make_app(celery_app, timeout_seconds=0.2))
+    assert redis.client().exists(*names) == len(names)
+
+
+def test_a_lease_that_ends_is_renewed_without_a_wrong_answer(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue whose lease is over makes way for a new one, and leaves nothing."""
+    monkeypatch.setattr(reply_queue, "LEASE_SECONDS", 0)
+    app = make_app(celery_app, cache_seconds=0)
+    seen: list[set[bytes]] = []
+    with ScriptedNode(celery_app, "a@t"):
+        for _ in range(3):
+            assert probe(app).status == 200
+            seen.append(redis.client().smembers(REPLY_BINDINGS))
+    assert [len(names) for names in seen] == [1, 1, 1]
+    assert len(set.union(*seen)) == 3
+
+
+def test_a_reply_that_was_under_way_at_the_end_leaves_no_list(
+    redis: RedisServer, celery_app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker looked up our binding just before it was deleted, and sends just after: the list goes too."""
+    monkeypatch.setattr(control_channel, "SETTLE_SECONDS", 1)
+    health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=0.2))
+    health.check()
+    client = redis.client()
+    (member,) = client.smembers(REPLY_BINDINGS)
+    name = member.split(b"\x06\x16")[-1]
+    ending = threading.Thread(target=health.close)
+    ending.start()
+    wait_until(lambda: not client.exists(REPLY_BINDINGS), "the binding is gone")
+    client.lpush(name, "reply")
+    ending.join(10)
+    assert not client.exists(name)

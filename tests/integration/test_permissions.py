@@ -1,0 +1,63 @@
+"""Least privilege: what docs/permissions.md grants is enough for Celery and for us; what is missing is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from tests.support.guide import blocks
+from tests.support.nodes import ScriptedNode
+from tests.support.probes import probe
+from tests.support.servers import RabbitServer, RedisServer
+
+PAGE = "permissions.md"
+PASSWORD = "s3cret"
+DENIED = "denies the user a permission"
+
+
+def granted(language: str) -> list[list[str]]:
+    """Each block of the page in this language, as commands."""
+    return [text.replace("PASSWORD", PASSWORD).splitlines() for name, text in blocks(PAGE) if name == language]
+
+
+def grant(redis: RedisServer, *command_lists: list[str]) -> str:
+    """Make the user; return the URL with it."""
+    with redis.client() as client:
+        for command in chain(*command_lists):
+            client.execute_command(*command.split())
+        client.connection_pool.disconnect()
+    return redis.url.replace("//", f"//celery:{PASSWORD}@")
+
+
+@pytest.mark.parametrize("missing", ["-smembers", "-publish", "resetkeys", "resetchannels"])
+def test_a_missing_permission_is_no_wrong_password(
+    missing: str, redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
+) -> None:
+    """A Redis that refuses a command, a key or a channel to a user whose password is right: look at the ACL."""
+    url = grant(redis, granted("redis")[0], [f"ACL SETUSER celery {missing}"])
+    with ScriptedNode(celery_app, "a@t"), Celery("upstream", broker=url, set_as_current=False) as restricted:
+        found = probe(make_app(restricted, timeout_seconds=1))
+    assert found.status == 503
+    assert DENIED in found.error
+    assert "docs/permissions.md" in found.advice
+
+
+@pytest.mark.parametrize("missing", ["configure", "write", "read"])
+def test_a_missing_permission_on_rabbitmq(missing: str, rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:
+    """A RabbitMQ that lets the user in and refuses a name."""
+    patterns = ["" if kind == missing else ".*" for kind in ("configure", "write", "read")]
+    rabbit.control("add_user", "celery", PASSWORD)
+    try:
+        rabbit.control("set_permissions", "celery", *patterns)
+        url = rabbit.url.replace("guest:guest", f"celery:{PASSWORD}")
+        with Celery("upstream", broker=url, set_as_current=False) as restricted:
+            found = probe(make_app(restricted, timeout_seconds=1))
+        assert found.status == 503
+        assert DENIED in found.error
+        assert "docs/permissions.md" in found.advice
+    finally:
+        rabbit.control("delete_user", "celery")

@@ -1,0 +1,67 @@
+"""Totals on a list of servers: where kombu's order leads, and what a process that ends cannot send."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from celery_health_bp import Settings
+from celery_health_bp.stores import RedisStore, open_store
+from celery_health_bp.stores.redis import FIELDS_AT_ONCE
+from tests.support.processes import wait_until
+from tests.support.servers import RedisServer
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """Two servers that know nothing of each other and keep their data."""
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made.append(RedisServer(tmp_path / name, *DURABLE))
+    yield made
+    for server in made:
+        server.stop()
+
+
+def test_a_frozen_first_server_costs_its_seconds_at_times(servers: list[RedisServer]) -> None:
+    """With the first server frozen only a command every 5 s waits for it; thawed, it is used again."""
+    first, second = servers
+    store = open_store(Celery(set_as_current=False), Settings(metrics_store=f"{first.url};{second.url}"))
+    assert store is not None
+    first_id = store.identity(create=True)
+    first.freeze()
+    second_id = store.identity(create=True)
+    begin = time.monotonic()
+    for _ in range(3):
+        assert store.identity() == second_id != first_id
+    assert time.monotonic() - begin < 1  # the first one alone would take that
+    first.thaw()
+    wait_until(lambda: store.identity() == first_id, "the first one is used again", 10)
+    store.close()
+
+
+def test_totals_of_many_fields_come_from_one_server(servers: list[RedisServer]) -> None:
+    """A server that is lost while many fields are read makes an error, and no mixture with the next one's."""
+    first, second = servers
+    for server in servers:
+        fields = {f"started\0job{server.port}\0\0{number}": 1 for number in range(FIELDS_AT_ONCE + 1)}
+        with server.client() as client:
+            client.hset("{celery_health}:totals", mapping=fields)
+            client.connection_pool.disconnect()
+    store = open_store(Celery(set_as_current=False), Settings(metrics_store=f"{first.url};{second.url}"))
+    assert isinstance(store, RedisStore)
+    with store._server.one_server():
+        store._client.hlen("{celery_health}:totals")
+        first.stop()
+        with pytest.raises(RedisConnectionError):
+            store._client.hlen("{celery_health}:totals")
+    assert {series.task_name for series in store.totals(60).counters} == {f"job{second.port}"}
+    store.close()

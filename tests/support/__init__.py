@@ -1,0 +1,1 @@
+"""Servers, processes and probes for the tests."""

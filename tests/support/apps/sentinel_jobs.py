@@ -1,0 +1,8 @@
+"""The Celery app of the tests behind sentinels."""
+
+from __future__ import annotations
+
+from tests.support.apps.jobs import app
+from tests.support.sentinel import MASTER
+
+app.conf.broker_transport_options = {"master_name": MASTER}

@@ -1,0 +1,25 @@
+"""Copies the repository without the package: tests that run in the copy import the installed wheel.
+
+``python tests/support/copied.py TARGET``, as tox does: the copy stands on
+``sys.path`` before the installed packages, here and in the workers that they start.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+#: What make and the tools make, or the package itself.
+LEFT_OUT = ("celery_health_bp", "*.egg-info", "build", "dist", ".git", ".tox", ".venv", ".bench", ".*_cache")
+
+
+def _ignored(folder: str, names: list[str]) -> set[str]:
+    patterns = ("__pycache__", *(LEFT_OUT if Path(folder) == ROOT else ()))
+    return shutil.ignore_patterns(*patterns)(folder, names)
+
+
+if __name__ == "__main__":
+    shutil.copytree(ROOT, sys.argv[1], ignore=_ignored, dirs_exist_ok=True)

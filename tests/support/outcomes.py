@@ -1,0 +1,45 @@
+"""Publish jobs of ``outcome_jobs``, and read how their attempts were counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celery import Celery
+from flask import Flask
+
+from tests.support.exposition import JOB, Exposition
+
+APP = "tests.support.apps.outcome_jobs:app"
+
+
+#: Of the worker under test: what was counted is there to be read soon.
+ENVIRON = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.2"}
+
+
+def with_starts(ends: Mapping[str, int]) -> Counter[str]:
+    """The law: as many starts as ends, discarded messages apart."""
+    started = sum(number for end, number in ends.items() if not end.startswith("discarded"))
+    return Counter({**ends, **({"started": started} if started else {})})
+
+
+def send(client: Celery, customer: str, task: str = "work", *, seconds: float = 0, **options: Any) -> None:
+    """Publish a job for a customer."""
+    kwargs = {"customer_id": customer, **({"seconds": seconds} if seconds else {})}
+    client.send_task(f"tests.support.apps.outcome_jobs.{task}", kwargs=kwargs, **options)
+
+
+def reader(app: Flask) -> Callable[[], Exposition]:
+    """Scrapes an application of this process: another one than the worker's."""
+    return lambda: Exposition(app.test_client().get("/metrics").text)
+
+
+def counted(exposition: Exposition) -> dict[str, Counter[str]]:
+    """Customer -> counter and label -> number, over all tasks."""
+    found: dict[str, Counter[str]] = {}
+    for kind in ("started", "completed", "failed", "retried", "aborted", "discarded"):
+        for labels, number in exposition.series(f"{JOB}_{kind}_total"):
+            end = " ".join(filter(None, (kind, labels.get("error_type"), labels.get("reason"))))
+            found.setdefault(labels["customer_id"], Counter())[end] += int(number)
+    return found

@@ -1,0 +1,25 @@
+"""The Flask application of the tests."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from celery_health_bp import CeleryHealth, MetricsMiddleware, Settings, create_blueprint
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """An application around ``tests.support.apps.jobs``; settings come from the environment if not given."""
+    from tests.support.apps.jobs import app as celery_app
+
+    health = CeleryHealth(lambda: celery_app, settings)
+    app = Flask(__name__)
+    app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
+    app.wsgi_app = MetricsMiddleware(app.wsgi_app, health)  # type: ignore[method-assign]
+    return app
+
+
+def used_app() -> Flask:
+    """An application that has asked the workers once already."""
+    app = create_app()
+    app.test_client().get("/api/celery/health/")
+    return app

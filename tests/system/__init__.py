@@ -1,0 +1,1 @@
+"""Tests with real workers and web servers, whole."""

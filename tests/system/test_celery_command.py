@@ -1,0 +1,100 @@
+"""``celery -A proj health``: what only this one of the three has, and the options they share."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from tests.support.processes import ROOT, Process, Worker, celery_environ, wait_until
+from tests.support.servers import RedisServer
+
+pytestmark = pytest.mark.measured
+
+COMMAND = [sys.executable, "-m", "celery", "-A", "tests.support.apps.jobs:app", "health"]
+
+
+def run(broker_url: str, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command on the app of ``tests.support.apps.jobs``."""
+    return subprocess.run(
+        [*COMMAND, *options],
+        env=celery_environ(broker_url, environ),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_it_prints_what_the_flask_command_prints(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+    """Output, options and exit codes are those of ``flask celery-health``."""
+    start_worker(redis.url)
+    flask = [sys.executable, "-m", "flask", "--app", "tests.support.web:create_app()", "celery-health"]
+    for options in ([], ["--format", "json"]):
+        ours = run(redis.url, *options)
+        theirs = subprocess.run(
+            [*flask, *options], env=celery_environ(redis.url), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
+        assert ours.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("workers", "threshold", "line", "code"),
+    [
+        (
+            1,
+            "1000",
+            "CELERY OK - 1 worker answers, no queue is longer than 1000 | workers=1;;1: 'queue_other'=0;1000",
+            0,
+        ),
+        (1, "0", "CELERY WARNING - 1 worker answers; Queue celery holds 1 messages", 1),
+        (0, "1000", "CELERY CRITICAL - No active Celery workers found | workers=0;;1: 'queue_celery'=1;1000", 2),
+    ],
+)
+def test_nagios_gets_one_line_with_its_own_exit_codes(
+    redis: RedisServer, start_worker: Callable[..., Worker], workers: int, threshold: str, line: str, code: int
+) -> None:
+    """``--nagios`` prints one line with perfdata and exits 0, 1 or 2."""
+    if workers:
+        start_worker(redis.url, "-Q", "other")
+    if threshold == "0" or not workers:
+        Celery("upstream", broker=redis.url).send_task("tests.support.apps.jobs.work", queue="celery")
+    queues = {"CELERY_HEALTH_QUEUES": "other"} if (workers, threshold) == (1, "1000") else {}
+    done = run(redis.url, "--nagios", "--timeout", "1", CELERY_HEALTH_QUEUE_LENGTH_THRESHOLD=threshold, **queues)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (code, "", 1)
+    assert done.stdout.startswith(line)
+
+
+def test_watch_checks_again_until_interrupted(
+    redis: RedisServer, start_worker: Callable[..., Worker], started: list[Process], tmp_path: Path
+) -> None:
+    """``--watch`` sees a worker come, and Ctrl-C ends it with the exit code of the last verdict."""
+    watch = Process([*COMMAND, "--watch", "0.2", "--timeout", "1"], tmp_path / "watch", celery_environ(redis.url))
+    started.append(watch)
+    watch.wait_for(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\nUNHEALTHY: No active Celery workers found")
+    start_worker(redis.url)
+    watch.wait_for("\nHEALTHY: 1 worker answers")
+    watch.send_signal(signal.SIGINT)
+    assert watch.wait() == 0
+    assert "Traceback" not in watch.output()
+
+
+def test_verbose_fits_80_columns(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+    """Workers, queues, running and scheduled tasks are shown in at most 80 columns; a sentence may be longer."""
+    start_worker(redis.url)
+    client = Celery("upstream", broker=redis.url)
+    running = client.send_task("tests.support.apps.jobs.work", kwargs={"seconds": 20})
+    later = client.send_task("tests.support.apps.jobs.fail", countdown=600)
+    wait_until(lambda: running.id in run(redis.url, "--verbose").stdout, "the job runs")
+    lines = run(redis.url, "--verbose").stdout.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("Note: ")) <= 80
+    assert any("tests.support.apps.jobs.work" in line for line in lines)
+    assert any(later.id in line for line in lines)
+    assert "QUEUE   LENGTH  THRESHOLD  CONSUMERS" in lines

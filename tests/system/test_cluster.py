@@ -1,0 +1,91 @@
+"""Totals in a Redis Cluster, wherever their slot is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from tests.support.cluster import Cluster
+from tests.support.exposition import JOB, Exposition
+from tests.support.processes import Worker, wait_until
+from tests.support.servers import RedisServer
+
+
+@pytest.fixture
+def cluster(_nothing_left: None, tmp_path: Path) -> Iterator[Cluster]:
+    """Three masters and the replica of the first, which owns our keys."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    found = Cluster(folder)
+    yield found
+    found.stop()
+
+
+def started(store: str, broker: str, start_worker: Callable[..., Worker]) -> Worker:
+    """A worker whose totals go there."""
+    environ = {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
+    return start_worker(broker, environ=environ)
+
+
+def send(client: Celery, number: int) -> None:
+    """Publish jobs that return at once."""
+    for _ in range(number):
+        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
+
+
+def completed(web: Any) -> float:
+    """Attempts that returned, as ``/metrics`` says."""
+    return Exposition(web.get("/metrics").text).total(f"{JOB}_completed_total")
+
+
+def test_totals_survive_the_node_that_owns_them(
+    redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """By the URL of another node the owner is found, and its replica when it is killed; every count is there once."""
+    store = f"redis+cluster://127.0.0.1:{cluster.masters[1].port}"
+    worker = started(store, redis.url, start_worker)
+    web = make_app(celery_app, metrics_store=store).test_client()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 5, "five are counted", 30)
+    wait_until(cluster.in_step, "the replica has all")
+    cluster.masters[0].stop()
+    send(celery_app, 5)
+    assert cluster.replica is not None
+    cluster.wait_for_owner(cluster.replica)
+    wait_until(lambda: completed(web) == 10, "ten are counted", 10)
+    worker.wait_for(r"job totals go to Redis Cluster with nodes 127\.0\.0\.1:\d+, keys \{celery_health\}:\*")
+
+
+def test_totals_follow_their_slot_without_the_node_of_the_url(
+    redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """The only node that the URL names is lost, then the slot moves: those who had learnt the others go on."""
+    store = f"redis+cluster://127.0.0.1:{cluster.masters[1].port}"
+    worker = started(store, redis.url, start_worker)
+    web = make_app(celery_app, metrics_store=store).test_client()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 5, "five are counted", 30)
+    cluster.masters[1].stop()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 10, "ten are counted", 10)
+    cluster.swap()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 15, "fifteen are counted", 10)
+    assert "Traceback" not in worker.output()
+
+
+def test_a_plain_url_of_a_node_that_has_not_the_keys_is_told(
+    cluster: Cluster, celery_app: Celery, make_app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says that this is a cluster, and what to write instead."""
+    port = cluster.masters[1].port
+    metrics = make_app(celery_app, metrics_store=f"redis://127.0.0.1:{port}/0").test_client().get("/metrics").text
+    assert 'celery_health_scrape_success{source="store"} 0.0' in metrics
+    assert (
+        f"Redis at 127.0.0.1:{port} is a node of a Redis Cluster, and the keys {{celery_health}}:* are on another one: "
+        "give metrics_store=redis+cluster://HOST:PORT"
+    ) in caplog.text

@@ -1,0 +1,187 @@
+"""The example Django project on gunicorn, with a real worker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import pytest
+
+from tests.support.exposition import Exposition
+from tests.support.processes import ROOT, Process, celery_environ, wait_until
+from tests.support.servers import RedisServer
+
+pytestmark = pytest.mark.measured
+
+PROJECT = ROOT / "examples" / "django_project"
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    """Status and text, redirects not followed."""
+    try:
+        with build_opener(_NoRedirect).open(Request(url, headers=headers), timeout=15) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
+
+
+def manage(broker_url: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run ``manage.py``."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env=celery_environ(broker_url, environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(redis: RedisServer, tmp_path: Path, started: list[Process]) -> str:
+    """URL of the project on gunicorn, with a worker that is ready."""
+    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
+    worker = [sys.executable, "-m", "celery", "-A", "project", "worker", "-c", "1", "-n", "django@testhost"]
+    started.append(Process([*worker, "--without-mingle", "--loglevel=info"], tmp_path / "worker.log", environ))
+    web = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi", "--threads", "2"]
+    started.append(Process(web, tmp_path / "web.log", environ))
+    started[1].last_signal = signal.SIGTERM  # killed, it would leave its reply queue
+    started[0].wait_for(r"testhost ready\.")
+    return started[1].wait_for(r"Listening at: (http://[^ ]+)").group(1)
+
+
+def test_the_endpoints_pass_djangos_strictest_settings(project: str) -> None:
+    """SSL redirect, CSRF and APPEND_SLASH are Django's; the endpoints answer without a redirect."""
+    assert get(project + "/")[0] == 301
+    for path in ("health", "health/", "health/live/", "tasks/", "stats"):
+        assert get(f"{project}/api/celery/{path}")[0] == 200
+    assert json.loads(get(f"{project}/api/celery/health/")[1])["workers"]["active_workers"] == ["django@testhost"]
+
+
+def test_jobs_of_the_project_are_counted_under_its_namespace(project: str, redis: RedisServer) -> None:
+    """``task_cls=MonitoredTask`` counts every task, with the namespace of ``CELERY_HEALTH``."""
+    code = "from project.celery import *; add.delay(1, 2, customer_id='x'); divide.delay(1, 0)"
+    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
+    subprocess.run([sys.executable, "-c", code], env=environ, timeout=30, check=True)
+    job = "project_background_job"
+    wait_until(lambda: Exposition.read(project).total(f"{job}_failed_total") == 1, "the failure is counted")
+    found = Exposition.read(project)
+    assert found.get(f"{job}_completed_total", task_name="project.celery.add", customer_id="x") == 1
+    failed = {"task_name": "project.celery.divide", "error_type": "ZeroDivisionError", "customer_id": "unknown"}
+    assert found.get(f"{job}_failed_total", **failed) == 1
+
+
+def test_script_name_is_honoured(redis: RedisServer, tmp_path: Path, started: list[Process]) -> None:
+    """Below a ``SCRIPT_NAME`` the endpoints are at the same paths."""
+    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT), "SCRIPT_NAME": "/shop"})
+    web = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi"]
+    started.append(Process(web, tmp_path / "web.log", environ))
+    url = started[0].wait_for(r"Listening at: (http://[^ ]+)").group(1)
+    assert get(f"{url}/shop/api/celery/health/live/") == (200, '{"status": "alive"}\n')
+
+
+def test_the_management_command_is_the_command(project: str, redis: RedisServer) -> None:
+    """``manage.py celery_health`` prints what ``flask celery-health`` prints."""
+    done = manage(redis.url, "celery_health")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "HEALTHY: 1 worker answers, no queue is longer than 1000"
+    assert json.loads(manage(redis.url, "celery_health", "--format", "json").stdout)["status"] == "healthy"
+    assert "django@testhost" in manage(redis.url, "celery_health", "--verbose").stdout
+
+
+def test_the_management_command_has_the_exit_codes(redis: RedisServer) -> None:
+    """No worker is 1, wrong usage is 2."""
+    assert manage(redis.url, "celery_health", "--timeout", "0.3").returncode == 1
+    done = manage(redis.url, "celery_health", "--timeout", "never")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_the_system_check_names_a_wrong_setting(redis: RedisServer) -> None:
+    """``manage.py check`` fails with the key, the value and what is allowed."""
+    assert manage(redis.url, "check").returncode == 0
+    done = manage(redis.url, "check", CELERY_HEALTH_MIN_WORKERS="few")
+    assert done.returncode == 1
+    assert "(celery_health.E001) CELERY_HEALTH_MIN_WORKERS='few' is not allowed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ('["a"]', "CELERY_HEALTH must be a mapping of settings such as {'min_workers': 2}, not list"),
+        ('{"app": "no.such.app"}', "CELERY_HEALTH['app']='no.such.app' is no Celery app that can be imported"),
+        ('{"app": 3}', "CELERY_HEALTH['app']=3 is no Celery app that can be imported: give its dotted path"),
+        ('{"min_worker": 3}', "min_worker is no setting (did you mean min_workers?)"),
+    ],
+)
+def test_the_system_check_names_what_celery_health_must_be(tmp_path: Path, value: str, sentence: str) -> None:
+    """``manage.py check`` has a sentence on every ``CELERY_HEALTH`` that is of no use."""
+    (tmp_path / "wrong.py").write_text(f"from project.settings import *\nCELERY_HEALTH = {value}\n")
+    done = manage("memory://", "check", DJANGO_SETTINGS_MODULE="wrong", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert f"(celery_health.E001) {sentence}" in done.stderr
+
+
+def test_the_management_command_takes_djangos_own_options() -> None:
+    """Options that every management command has are taken; they change nothing but colour."""
+    standard = ["--no-color", "--traceback", "--verbosity", "2", "--skip-checks", "--settings", "project.settings"]
+    done = manage("memory://", "celery_health", "--timeout", "0.1", *standard)
+    assert (done.returncode, done.stderr, done.stdout.split(":")[0]) == (1, "", "UNHEALTHY")
+    done = manage("memory://", "celery_health", "--timeout", "0.1", "--force-color", "--pythonpath", ".")
+    assert done.stdout.startswith("\x1b[31m")
+    assert "--watch [SECONDS]" in manage("memory://", "celery_health", "--help").stdout
+
+
+def test_the_management_command_tells_nagios_of_wrong_usage() -> None:
+    """With ``--nagios`` wrong usage is exit code 3 and one line, as with the other two commands."""
+    for wrong in (["--timeout", "never"], ["--nothing"], ["--format", "json"]):
+        done = manage("memory://", "celery_health", "--nagios", *wrong)
+        assert (done.returncode, done.stdout.count("\n"), done.stderr) == (3, 1, "")
+        assert done.stdout.startswith("CELERY UNKNOWN - ")
+
+
+CALLS = """
+import io, json, django
+django.setup()
+from django.core.management import call_command, CommandError
+def call(*arguments, **options):
+    out = io.StringIO()
+    try:
+        call_command("celery_health", *arguments, stdout=out, **options)
+        return 0, out.getvalue()
+    except SystemExit as end:
+        return end.code, out.getvalue()
+code, text = call(verbose=True, timeout=5)
+assert code == 0 and text.startswith("HEALTHY") and "WORKER " in text, text
+code, text = call("--format=json", verbose=True)
+assert code == 0 and json.loads(text)["running"] == [], text
+code, text = call(format="json", timeout=5.0)
+assert code == 0 and json.loads(text)["status"] == "healthy", text
+assert call(nagios=True)[1].startswith("CELERY OK")
+assert call(format="xml")[0] == 2
+assert call(watch="5")[0] == call(timeout="soon")[0] == 2
+assert call(nagios=True, format="json")[0] == 3
+try:
+    call_command("celery_health", "--nothing")
+except CommandError as error:
+    assert "--nothing" in str(error)
+"""
+
+
+def test_call_command_takes_every_option(project: str, redis: RedisServer) -> None:
+    """``call_command`` takes the options as words and as keywords, writes to ``stdout``, and returns if all is well."""
+    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT), "DJANGO_SETTINGS_MODULE": "project.settings"})
+    done = subprocess.run([sys.executable, "-c", CALLS], env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,103 @@
+"""What a check says of workers and queues is true: who counts, who is told of, how long queues are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from flask import Flask
+
+from celery_health_bp.versions import DIFFERENCES
+from tests.support.nodes import ScriptedNode
+from tests.support.probes import probe
+from tests.support.processes import Process, Worker, celery_environ, wait_until
+from tests.support.servers import RabbitServer, RedisServer
+
+pytestmark = pytest.mark.deadline
+
+
+@pytest.fixture
+def app(celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:
+    """An application without cache."""
+    return make_app(celery_app, cache_seconds=0)
+
+
+def test_a_worker_in_warm_shutdown_leaves_the_list(
+    redis: RedisServer, celery_app: Celery, app: Flask, start_worker: Callable[..., Worker]
+) -> None:
+    """A worker that ends is listed no more, and is told of for a while."""
+    start_worker(redis.url, name="worker1", pool="solo")
+    ending = start_worker(redis.url, name="worker2", pool="solo")
+    wait_until(lambda: len(probe(app).workers) == 2, "both are known")
+    ending.end()
+    found = probe(app)
+    assert found.workers == ["worker1@testhost"]
+    assert "worker2@testhost: not answering since" in found.notes
+
+
+def test_a_busy_solo_worker_is_told_of(
+    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
+) -> None:
+    """A solo pool at work cannot answer: unhealthy, but the advice says what that can mean."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=1)
+    worker = start_worker(redis.url, pool="solo")
+    assert probe(app).status == 200
+    celery_app.send_task("tests.support.apps.jobs.plain", kwargs={"seconds": 3})
+    worker.wait_for("tests.support.apps.jobs.plain.* received")
+    found = probe(app)
+    assert (found.status, found.error) == (503, "No active Celery workers found")
+    assert "worker1@testhost: not answering since" in found.notes
+    assert "A busy solo pool answers again after its job" in found.advice
+    worker.wait_for("succeeded")
+    assert probe(app).status == 200
+
+
+@pytest.mark.skipif(not DIFFERENCES["beat_remote_control"].holds, reason="beat has no remote control")
+def test_beat_is_no_worker_and_costs_no_time(
+    redis: RedisServer, celery_app: Celery, app: Flask, tmp_path: Path, started: list[Process]
+) -> None:
+    """Beat answers Celery's ping, and no check waits for it or lists it."""
+    argv = ["beat", "-s", str(tmp_path / "schedule"), "--pidfile="]
+    code = f"from tests.support.apps.jobs import app; app.conf.beat_enable_remote_control = True; app.start({argv!r})"
+    started.append(Process([sys.executable, "-c", code], tmp_path / "beat.log", celery_environ(redis.url)))
+    pings = celery_app.control
+    wait_until(lambda: pings.broadcast("ping", reply=True, limit=1, timeout=1), "beat answers a ping", 30)
+    with ScriptedNode(celery_app, "a@t"):
+        probe(app)
+        found = probe(app)
+    assert found.workers == ["a@t"]
+    assert found.seconds < 1
+    assert found.notes == "a@t: no job is counted (no task is a MonitoredTask)"
+
+
+# -- who counts as active --
+
+
+def test_a_worker_that_consumes_nothing_is_not_active(
+    redis: RedisServer, celery_app: Celery, app: Flask, start_worker: Callable[..., Worker]
+) -> None:
+    """After ``cancel_consumer`` the worker answers and takes no jobs: unhealthy, with the way back."""
+    start_worker(redis.url, pool="solo")
+    assert probe(app).status == 200
+    celery_app.control.cancel_consumer("celery")
+    wait_until(lambda: probe(app).status == 503, "it consumes nothing")
+    found = probe(app)
+    assert found.error == "No worker consumes a queue; answering without one: worker1@testhost"
+    assert "celery -A upstream control add_consumer QUEUE" in found.advice
+    celery_app.control.add_consumer("celery")
+    wait_until(lambda: probe(app).status == 200, "it consumes again")
+
+
+def test_a_missing_queue_on_rabbitmq_is_unknown_until_it_is_consumed(
+    rabbit: RabbitServer, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
+) -> None:
+    """-1 for a queue that does not exist, the others are read all the same; its length once it does."""
+    celery_app = Celery("upstream", broker=rabbit.url)
+    app = make_app(celery_app, cache_seconds=0, queues=["absent", "celery"])
+    start_worker(rabbit.url, pool="solo")
+    assert probe(app).body["queues"] == {"absent": -1, "celery": 0}
+    celery_app.control.add_consumer("absent")
+    wait_until(lambda: probe(app).body["queues"] == {"absent": 0, "celery": 0}, "its length is known")

@@ -1,0 +1,84 @@
+"""The first word on an attempt is not always the last one: what Celery makes of it in the end is counted."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from celery_health_bp.versions import DIFFERENCES
+from tests.support.outcomes import APP, ENVIRON, counted, reader, send, with_starts
+from tests.support.processes import Worker, wait_until
+from tests.support.servers import RedisServer
+
+pytestmark = pytest.mark.measured
+
+
+def state_of(redis: RedisServer, task_id: str) -> str:
+    """The state that the result backend has of a job."""
+    with redis.client() as client:
+        state: str = json.loads(client.get(f"celery-task-meta-{task_id}"))["status"]
+    return state
+
+
+@pytest.mark.parametrize("then", [None, signal.SIGTERM], ids=["SIGQUIT", "SIGQUIT, SIGTERM"])
+def test_a_result_that_arrives_in_a_soft_shutdown_wins(
+    redis: RedisServer,
+    celery_app: Celery,
+    start_worker: Callable[..., Worker],
+    make_app: Any,
+    then: signal.Signals | None,
+) -> None:
+    """What ends within the window of a soft shutdown is counted as what it was; only the rest is cancelled.
+
+    A second signal within the window changes nothing.
+    """
+    environ = {**ENVIRON, "CELERY_RESULT_BACKEND": redis.url, "SOFT_SHUTDOWN_SECONDS": "2"}
+    worker = start_worker(redis.url, app=APP, concurrency=8, environ=environ)
+    read = reader(make_app(celery_app))
+    jobs = {
+        "short": ("work", 1), "short late": ("work_late", 1), "failing": ("fail", 1), "also short": ("work", 0.9),
+        "long": ("work", 60), "long late": ("work_late", 60),
+    }  # fmt: skip
+    for customer, (task, seconds) in jobs.items():
+        send(celery_app, customer, task, seconds=seconds, task_id=customer)
+    wait_until(lambda: counted(read()).keys() == jobs.keys(), "all have begun", 30)
+    worker.send_signal(signal.SIGQUIT)
+    if then is not None:
+        worker.wait_for("Soft Shutdown")
+        worker.send_signal(then)
+    worker.wait(30)
+    stored = {customer: state_of(redis, customer) for customer in ("short", "short late", "also short", "long")}
+    assert stored == {"short": "SUCCESS", "short late": "SUCCESS", "also short": "SUCCESS", "long": "RETRY"}
+    completed, cancelled = with_starts({"completed": 1}), with_starts({"aborted cancelled": 1})
+    assert counted(read()) == {
+        "short": completed, "short late": completed, "failing": with_starts({"failed DatabaseError": 1}),
+        "also short": completed, "long": cancelled, "long late": cancelled,
+    }  # fmt: skip
+
+
+test_a_result_that_arrives_in_a_soft_shutdown_wins.__test__ = DIFFERENCES[
+    "soft_shutdown"
+].holds  # no row where it is not
+
+
+def test_a_job_whose_process_was_lost_is_counted_as_what_celery_makes_of_it(
+    redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """A success that was stored stays one, a retry is retried; where Celery knows neither, both have failed."""
+    start_worker(redis.url, app=APP, environ={**ENVIRON, "CELERY_RESULT_BACKEND": redis.url})
+    read = reader(make_app(celery_app))
+    send(celery_app, "stored", "kill_after_success", task_id="stored")
+    send(celery_app, "again", "kill_retried")
+    lost = {"failed WorkerLostError": 1}
+    retried = {"retried WorkerLostError": 1} if DIFFERENCES["retry_on_worker_lost"].holds else {}
+    expected = {
+        "stored": with_starts({"completed": 1} if DIFFERENCES["lost_after_success"].holds else lost),
+        "again": with_starts({**lost, **retried}),
+    }
+    wait_until(lambda: counted(read()) == expected, f"{expected} is counted", 30)
+    assert state_of(redis, "stored") == "SUCCESS"

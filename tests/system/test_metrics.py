@@ -1,0 +1,81 @@
+"""Job counts on their way from the workers to ``/metrics`` of another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from celery import Celery
+
+from tests.support.exposition import JOB, Exposition
+from tests.support.processes import Web, Worker, wait_until
+from tests.support.servers import RedisServer
+
+
+def send(celery_app: Celery, task: str, times: int = 1, **kwargs: object) -> None:
+    """Publish jobs of ``tests.support.apps.jobs`` by name."""
+    for _ in range(times):
+        celery_app.send_task(f"tests.support.apps.jobs.{task}", kwargs=kwargs)
+
+
+def settled(web: Web, ended: int) -> Exposition:
+    """The exposition once so many attempts have ended."""
+    wait_until(lambda: Exposition.read(web.url).ended() >= ended, f"{ended} attempts have ended", 30)
+    return Exposition.read(web.url)
+
+
+def test_forty_two_attempts_are_exact_to_the_last_bucket(
+    redis: RedisServer,
+    celery_app: Celery,
+    start_worker: Callable[..., Worker],
+    start_web: Callable[..., Web],
+) -> None:
+    """40 attempts that return and 2 that raise are read back exactly from another process."""
+    start_worker(redis.url)
+    web = start_web(redis.url)
+    send(celery_app, "work", 40, customer_id="123")
+    send(celery_app, "fail", 2, customer_id="123")
+    found = settled(web, 42)
+    work, fail = "tests.support.apps.jobs.work", "tests.support.apps.jobs.fail"
+    assert found.get(f"{JOB}_started_total", task_name=work, customer_id="123") == 40
+    assert found.get(f"{JOB}_completed_total", task_name=work, customer_id="123") == 40
+    assert found.get(f"{JOB}_failed_total", task_name=fail, error_type="DatabaseError", customer_id="123") == 2
+    assert found.get(f"{JOB}_duration_seconds_count", task_name=work) == 40
+    assert found.get(f"{JOB}_duration_seconds_bucket", task_name=work, le="3600.0") == 40
+    assert found.get(f"{JOB}_duration_seconds_bucket", task_name=work, le="+Inf") == 40
+    assert found.get(f"{JOB}_duration_seconds_count", task_name=fail) is None
+    assert set(found.law().values()) == {0}
+
+
+def test_every_web_process_gives_the_totals_of_all_workers(
+    redis: RedisServer,
+    celery_app: Celery,
+    start_worker: Callable[..., Worker],
+    start_web: Callable[..., Web],
+) -> None:
+    """Two workers, two gunicorn processes: each answer holds the same totals."""
+    for name in ("worker1", "worker2"):
+        start_worker(redis.url, name=name, concurrency=1)
+    web = start_web(redis.url, processes=2)
+    send(celery_app, "work", 30)
+    settled(web, 30)
+    answers = [Exposition.read(web.url) for _ in range(12)]
+    assert {answer.total(f"{JOB}_completed_total") for answer in answers} == {30}
+    assert {answer.get("celery_workers") for answer in answers} == {2}
+
+
+def test_totals_survive_a_restart_of_the_worker(
+    redis: RedisServer,
+    celery_app: Celery,
+    start_worker: Callable[..., Worker],
+    start_web: Callable[..., Web],
+) -> None:
+    """A worker that ends flushes its last counts, and its successor adds to them."""
+    web = start_web(redis.url)
+    first = start_worker(redis.url)
+    send(celery_app, "work", 5)
+    first.wait_for(r"(?s)(succeeded.*){5}")
+    first.end()
+    assert Exposition.read(web.url).total(f"{JOB}_completed_total") == 5
+    start_worker(redis.url)
+    send(celery_app, "work", 5)
+    assert settled(web, 10).total(f"{JOB}_completed_total") == 10

@@ -1,0 +1,137 @@
+"""Totals on a list of servers: where kombu's order leads, and what a process that ends cannot send."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from celery_health_bp import Settings
+from celery_health_bp.stores import RedisStore
+from tests.support.exposition import JOB, Exposition
+from tests.support.processes import Worker, wait_until
+from tests.support.proxy import Proxy
+from tests.support.servers import RedisServer, free_port
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """Two servers that know nothing of each other and keep their data."""
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made.append(RedisServer(tmp_path / name, *DURABLE))
+    yield made
+    for server in made:
+        server.stop()
+
+
+def environ(store: str) -> dict[str, str]:
+    """Of a worker whose totals go there."""
+    return {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
+
+
+def send(client: Celery, number: int) -> None:
+    """Publish jobs that return at once."""
+    for _ in range(number):
+        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
+
+
+def completed(web: Any) -> float:
+    """Attempts that returned, as ``/metrics`` says."""
+    return Exposition(web.get("/metrics").text).total(f"{JOB}_completed_total")
+
+
+def store_facts(client: Celery, worker: Worker) -> dict[str, Any]:
+    """What the worker's stats say of its store."""
+    (stats,) = client.control.inspect([worker.name], limit=1).stats().values()
+    found: dict[str, Any] = stats["celery_health"]["store"]
+    return found
+
+
+def test_totals_follow_a_list_of_brokers_whose_first_is_down(
+    redis: RedisServer, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """With ``auto`` and the first broker of a list down, worker and web meet at the second one."""
+    urls = f"redis://127.0.0.1:{free_port()}/0;{redis.url}"
+    worker = start_worker(urls, environ=environ("auto"), ready=False)
+    client = Celery("upstream", broker=urls)
+    web = make_app(client).test_client()
+    send(Celery(broker=redis.url, set_as_current=False), 5)
+    wait_until(lambda: completed(web) == 5, "five are counted", 30)
+    worker.wait_for(r"job totals go to Redis at 127\.0\.0\.1:\d+ or Redis at 127\.0\.0\.1:\d+, keys")
+
+
+def test_totals_go_on_at_the_second_server_and_come_back(
+    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
+    make_app: Any,
+) -> None:  # fmt: skip
+    """The first server dies and comes back: counts are on the second meanwhile, and the web reads there too."""
+    first, second = servers
+    urls = f"{first.url};{second.url}"
+    worker = start_worker(redis.url, environ=environ(urls))
+    web, on_second = (make_app(celery_app, metrics_store=url).test_client() for url in (urls, second.url))
+    send(celery_app, 3)
+    wait_until(lambda: completed(web) == 3, "three are on the first", 30)
+    first.stop()
+    send(celery_app, 4)
+    wait_until(lambda: completed(web) == 4, "four are on the second", 30)
+    first.start()
+    wait_until(lambda: completed(web) == 3, "the web reads the first again", 30)
+    first_store = RedisStore.from_url(first.url, celery_app, Settings())
+    wait_until(
+        lambda: store_facts(celery_app, worker)["id"] == first_store.identity(), "the worker is at the first again", 30
+    )
+    first_store.close()
+    send(celery_app, 5)
+    wait_until(lambda: completed(web) == 8, "the worker writes to the first again", 30)
+    assert completed(on_second) == 4
+    assert "cannot be used" not in worker.output()
+
+
+def test_a_lost_reply_sends_no_batch_to_the_second_server(
+    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
+    make_app: Any,
+) -> None:  # fmt: skip
+    """A connection that is cut after the first server has added a batch: it is there once, and not on the second."""
+    first, second = servers
+    with Proxy(first.port) as proxy:
+        worker = start_worker(redis.url, environ=environ(f"{proxy.url};{second.url}"))
+        web, on_second = (make_app(celery_app, metrics_store=url).test_client() for url in (first.url, second.url))
+        for done in (10, 20):
+            proxy.to_lose = 1
+            send(celery_app, 10)
+            wait_until(lambda expected=done: proxy.to_lose == 0 and completed(web) >= expected, f"{done} counted", 30)
+            wait_until(lambda: store_facts(celery_app, worker)["unsent"] == 0, "the worker knows it")
+    assert (completed(web), completed(on_second)) == (20, 0)
+
+
+@pytest.mark.measured
+def test_what_a_stopping_worker_cannot_send_is_logged_with_its_numbers(
+    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker]
+) -> None:
+    """With all servers down a worker that stops says once how many attempts of each task are lost, and ends."""
+    worker = start_worker(redis.url, environ=environ(";".join(server.url for server in servers)))
+    for server in servers:
+        server.stop()
+    send(celery_app, 3)
+    celery_app.send_task("tests.support.apps.jobs.fail")
+    wait_until(lambda: worker.output().count(" succeeded in ") == 3, "three have run", 30)
+    worker.wait_for("no such table")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    found = re.findall(r"job totals: (\d+) counts could not be sent before this process ends, (.*)", worker.output())
+    assert len(found) == 1
+    assert found[0][0] == "8"
+    assert (
+        "tests.support.apps.jobs.fail: 1 started, 1 failed; tests.support.apps.jobs.work: 3 started, 3 completed"
+        in found[0][1]
+    )
+    assert all(f"Redis at 127.0.0.1:{server.port}" in found[0][1] for server in servers)

@@ -1,0 +1,76 @@
+"""The WSGI callables: exact paths, both methods, and the letter of PEP 3333."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+from celery import Celery
+from flask import Flask
+from prometheus_client import CollectorRegistry
+from prometheus_flask_exporter import PrometheusMetrics
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
+
+from celery_health_bp import CeleryHealth, MetricsMiddleware, Settings, create_metrics_app
+from tests.support.exposition import Exposition
+from tests.support.processes import Worker
+from tests.support.servers import RedisServer
+
+
+@pytest.fixture
+def health(celery_app: Celery) -> Iterable[CeleryHealth]:
+    """Health of the test's Redis, answering soon where there is no worker."""
+    health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=1))
+    yield health
+    health.close()
+
+
+class Watched(Client):
+    """A client whose application is watched by wsgiref's validator and closed after each answer."""
+
+    def open(self, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
+        """Make a request."""
+        return super().open(*args, **{"buffered": True, **kwargs})  # type: ignore[return-value]
+
+
+def client(application: Any) -> Watched:
+    """A client of the application."""
+    return Watched(validator(application), Response)
+
+
+def test_the_application_s_own_metrics_join_the_exposition(
+    health: CeleryHealth, redis: RedisServer, start_worker: Callable[..., Worker]
+) -> None:
+    """Counters of prometheus-flask-exporter stand beside ours, no family twice."""
+    start_worker(redis.url)
+    app = Flask("web")
+    registry = CollectorRegistry()
+    PrometheusMetrics(app, path=None, registry=registry)
+    app.add_url_rule("/page", view_func=lambda: "page")
+    app.wsgi_app = MetricsMiddleware(app.wsgi_app, health, registry=registry)  # type: ignore[method-assign]
+    app.test_client().get("/page")
+    found = Exposition(app.test_client().get("/metrics").text)
+    assert found.get("flask_http_request_total", method="GET", status="200") == 1
+    assert found.get("celery_workers") == 1
+
+
+def test_families_have_the_names_and_types_of_the_contract(
+    health: CeleryHealth, redis: RedisServer, start_worker: Callable[..., Worker]
+) -> None:
+    """Every family of the contract is there, with its type, before any job has run."""
+    start_worker(redis.url)
+    found = Exposition(client(create_metrics_app(health)).get("/").text)
+    kinds = ("started", "completed", "failed", "retried", "aborted", "discarded")
+    expected = {f"upstream_background_job_{kind}": "counter" for kind in kinds}
+    expected |= {f"upstream_background_job_{name}_seconds": "histogram" for name in ("duration", "queue_wait")}
+    gauges = ["up", "tasks_active", "tasks_reserved", "tasks_scheduled", "pool_size"]
+    expected |= {f"celery_worker_{name}": "gauge" for name in gauges}
+    expected |= dict.fromkeys(("celery_workers", "celery_queue_length", "celery_health_status"), "gauge")
+    expected |= dict.fromkeys(("celery_health_scrape_success", "celery_health_scrape_duration_seconds"), "gauge")
+    assert expected.items() <= found.types.items()
+    assert found.get("celery_health_status", status="healthy") == 1
+    assert found.get("celery_worker_pool_size", hostname="worker1@testhost") == 2
+    assert found.total("celery_health_scrape_success") == 3

@@ -1,0 +1,1 @@
+"""Tests of ``celery_health_bp.asking`` without a server."""

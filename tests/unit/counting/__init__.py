@@ -1,0 +1,1 @@
+"""Tests of ``celery_health_bp.counting`` without a server."""
