@@ -5,28 +5,31 @@ BIN := .venv/bin
 # The types of all that the package exports, as somebody sees them who has it installed.
 TYPED := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/pyright --verifytypes celery_health_bp --ignoreexternal
 
-# Most tests wait most of the time: four files at once. What asserts a deadline runs afterwards, by itself.
-APART := -n 4 --dist loadfile -m "not deadline"
-ALONE := -m deadline
+# Tests mostly wait, so four run at once. Those that assert a deadline run afterwards, one by one.
+TOGETHER := -n 4 --dist loadgroup -m "not deadline
+ALONE := -m "deadline
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint docs matrix bench clean
+.PHONY: help demo test test-unit test-all lint docs matrix bench clean
 
 help: ## list the targets
 	@echo 'Times are for two cores and a warm pip cache.'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000 (20 s to start)
 	@$(BIN)/python -m examples.demo
 
-test: .venv/test ## all tests (about 9 min)
-	$(BIN)/pytest $(APART)
-	$(BIN)/pytest $(ALONE)
+test: .venv/test ## all tests but the slow ones (about 4 min)
+	$(BIN)/pytest $(TOGETHER) and not slow"
+	$(BIN)/pytest $(ALONE) and not slow"
 
-coverage: .venv/test ## all tests, and which lines and branches of the package they run (about 10 min)
+test-unit: .venv/test ## the tests that need no server (10 s)
+	$(BIN)/pytest tests/unit
+
+test-all: .venv/test ## all tests, and which lines and branches of the package they run (about 10 min)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(APART)
-	$(BIN)/coverage run -m pytest $(ALONE)
+	$(BIN)/coverage run -m pytest $(TOGETHER)"
+	$(BIN)/coverage run -m pytest $(ALONE)"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

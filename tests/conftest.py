@@ -18,6 +18,13 @@ from celery_health_bp.errors import ConfigurationError
 from tests.support import leaks
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests of RabbitMQ in one process of pytest-xdist: they share one node."""
+    for item in items:
+        if "rabbit_node" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("rabbitmq"))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that leaves a thread, a process or an open file behind has failed.

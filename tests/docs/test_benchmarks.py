@@ -26,6 +26,7 @@ COLUMNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_quick_run_prints_its_columns(name: str) -> None:
     """Each benchmark runs alone, with whatever is installed, and prints tables with its columns."""
@@ -50,6 +51,7 @@ def run_all(*options: str) -> int:
     return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=110, check=False).returncode
 
 
+@pytest.mark.slow
 def test_results_are_written(folder: Path) -> None:
     """RESULTS.md names machine, versions and goals, and has the benchmark's tables."""
     text = (folder / "RESULTS.md").read_text()
@@ -57,6 +59,7 @@ def test_results_are_written(folder: Path) -> None:
         assert part in text
 
 
+@pytest.mark.slow
 def test_charts_are_drawn(folder: Path) -> None:
     """Beside the results is the chart that they show, a PNG."""
     assert "(scrape-series.png)" in (folder / "RESULTS.md").read_text()

@@ -37,9 +37,9 @@ def test_every_target_of_make_that_is_named_exists() -> None:
 
 def test_everybody_says_how_long_a_target_takes() -> None:
     """``make help`` ends each line with the time, and the table here has the same one."""
-    helped = re.findall(r"^([a-z]+):.*## .* \(([^()]+)\)$", text("Makefile"), re.MULTILINE)
-    listed = re.findall(r"^\| `make ([a-z]+)` \| .* \| ([^|]+) \|$", text("CONTRIBUTING.md"), re.MULTILINE)
-    targets = set(re.findall(r"^([a-z]+):.*## ", text("Makefile"), re.MULTILINE)) - {"help", "clean"}
+    helped = re.findall(r"^([a-z-]+):.*## .* \(([^()]+)\)$", text("Makefile"), re.MULTILINE)
+    listed = re.findall(r"^\| `make ([a-z-]+)` \| .* \| ([^|]+) \|$", text("CONTRIBUTING.md"), re.MULTILINE)
+    targets = set(re.findall(r"^([a-z-]+):.*## ", text("Makefile"), re.MULTILINE)) - {"help", "clean"}
     assert dict(helped) == dict(listed)
     assert set(dict(helped)) == targets
 

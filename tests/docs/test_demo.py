@@ -58,6 +58,7 @@ def _started(url: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith("upstream_background_job_started_total"))
 
 
+@pytest.mark.slow
 def test_serves_four_urls_with_numbers_that_grow_and_ends_without_a_trace(demo: Demo) -> None:
     """All four URLs answer 200, jobs keep starting, and SIGINT ends every process with exit code 0."""
     demo.wait_for("Ctrl-C ends everything", READY_SECONDS)
@@ -82,6 +83,7 @@ def _status(url: str) -> int:
     return status
 
 
+@pytest.mark.slow
 def test_sigterm_during_the_start_leaves_nothing(demo: Demo) -> None:
     """A signal before anything has answered ends what was started, with exit code 0."""
     demo.wait_for("Starting broker")
@@ -90,6 +92,7 @@ def test_sigterm_during_the_start_leaves_nothing(demo: Demo) -> None:
     assert demo.left() == []
 
 
+@pytest.mark.slow
 def test_says_which_process_died_and_ends_the_others(demo: Demo) -> None:
     """When the worker is killed, the demo names it, keeps its log, and ends with 1."""
     pid = demo.wait_for(r"worker +pid (\d+)", READY_SECONDS).group(1)

@@ -46,6 +46,7 @@ def test_a_guide_does_what_it_shows(guide: Guide, page: str) -> None:
     guide.follow(page)
 
 
+@pytest.mark.slow
 @pytest.mark.leaves("broker", reason="what the shell started is killed with it")
 @pytest.mark.timeout(240)
 def test_from_an_empty_django_project_to_a_firing_alert(guide: Guide) -> None:
@@ -55,6 +56,7 @@ def test_from_an_empty_django_project_to_a_firing_alert(guide: Guide) -> None:
     guide.follow("prometheus.md")
 
 
+@pytest.mark.slow
 @pytest.mark.leaves("broker", reason="what the shell started is killed with it")
 def test_the_commands_of_the_runbook_work_on_a_live_fleet(guide: Guide) -> None:
     """The workers of the best practices run, and every command of the alerts' pages ends well on them."""

@@ -25,7 +25,11 @@ from celery_health_bp import CeleryHealth, Settings
 from tests.support.processes import ROOT
 
 PACKAGE = ROOT / "celery_health_bp"
-pytestmark = pytest.mark.skipif(not PACKAGE.exists(), reason="these tests run in tox's copy without the package")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("package"),
+    pytest.mark.skipif(not PACKAGE.exists(), reason="these tests run in tox's copy without the package"),
+]
 
 #: What make, git and the tools make.
 NOT_SOURCES = (

@@ -33,6 +33,7 @@ def statuses(ask: Callable[[], int], times: int, threads: int) -> Counter[int]:
         return Counter(future.result() for future in [pool.submit(ask) for _ in range(times)])
 
 
+@pytest.mark.slow
 def test_two_hundred_threads_all_get_an_answer_while_jobs_are_published(
     redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:

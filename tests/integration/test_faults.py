@@ -266,6 +266,7 @@ def test_replies_that_trickle_in_do_not_stretch_the_check(
     assert found.workers == ["node1@testhost"]
 
 
+@pytest.mark.slow
 def test_faulted_probes_leave_nothing_behind(
     redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:

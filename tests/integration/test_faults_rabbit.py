@@ -156,6 +156,7 @@ def test_faulted_probes_leave_nothing_here(make_app: Callable[..., Flask]) -> No
         wait_until(lambda: held() == before, f"{before} again, not {held()}", 10)
 
 
+@pytest.mark.slow
 def test_faulted_probes_leave_nothing_on_the_broker(rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:
     """Probes through a network that drops everything by turns: one connection and one queue are left."""
     proxy = Proxy(rabbit.port)

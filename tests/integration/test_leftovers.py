@@ -61,6 +61,7 @@ def run(code: str, broker_url: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_hundred_killed_checks_leave_nothing_after_the_next(redis: RedisServer, celery_app: Celery) -> None:
     """SIGKILL between question and answer, 100 times: one more check, ended normally, and Redis is clean."""
     with ScriptedNode(celery_app, "a@t"):

@@ -36,6 +36,7 @@ def send(client: Celery, number: int) -> None:
         client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123", "seconds": 0.02})
 
 
+@pytest.mark.slow
 def test_a_thousand_forks_find_no_lock_taken(redis: RedisServer, read: Callable[[], Exposition]) -> None:
     """Children forked while threads count and flush count for themselves, and none hangs."""
     done = subprocess.run(
@@ -46,6 +47,7 @@ def test_a_thousand_forks_find_no_lock_taken(redis: RedisServer, read: Callable[
     assert read().total(f"{JOB}_completed_total", customer_id="parent") == int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", ["100", "hang", "queues"])
 def test_a_child_forked_during_first_use_answers(redis: RedisServer, times: str) -> None:
     """Whatever the thread that uses a CeleryHealth or an app is at: its verdict and the totals."""
@@ -54,6 +56,7 @@ def test_a_child_forked_during_first_use_answers(redis: RedisServer, times: str)
     assert done.returncode == 0, f"{done.returncode} failed: {done.stderr[-2000:]}"
 
 
+@pytest.mark.slow
 def test_a_pool_that_autoscales_loses_no_count(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Callable[[], Exposition]
 ) -> None:
@@ -70,6 +73,7 @@ def test_a_pool_that_autoscales_loses_no_count(
     assert set(read().law().values()) == {0}
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_restarted_under_load_loses_no_job(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Callable[[], Exposition]
 ) -> None:

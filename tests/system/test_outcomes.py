@@ -172,7 +172,13 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Ex
     return cache(lambda pool: run_all(pool, tmp_path_factory.mktemp(pool)))
 
 
-CELLS = [(pool, row) for pool in POOLS for row in ROWS if pool not in row.absent]
+#: All rows of a pool share one worker, and so one process of pytest-xdist.
+CELLS = [
+    pytest.param(pool, row, marks=pytest.mark.xdist_group(f"outcomes of {pool}"))
+    for pool in POOLS
+    for row in ROWS
+    if pool not in row.absent
+]
 
 
 @pytest.mark.parametrize(("pool", "row"), CELLS, ids=str)
@@ -257,6 +263,7 @@ def test_an_attempt_whose_broker_connection_was_lost_is_cancelled(
         wait_until(lambda: counted(read())["cut"]["aborted cancelled"] == 1, "it is cancelled", 30)
 
 
+@pytest.mark.slow
 def test_a_process_for_each_job_loses_none(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:

@@ -92,6 +92,7 @@ def dashboard_queries() -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("store", ["auto", "control"])
 def test_every_recording_rule_and_dashboard_query_has_data(
@@ -147,6 +148,7 @@ class Stopwatch:
             raise AssertionError(f"{exc}; seen: {json.dumps(self.seen)}") from exc
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_every_alert_fires_on_its_fault(start_site: Callable[..., Site], capsys: pytest.CaptureFixture[str]) -> None:
     """A healthy fleet has no alert; each real fault raises its own, those with a ``for`` after pending."""

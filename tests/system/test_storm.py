@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from celery import Celery
 from redis import Redis
 
@@ -22,6 +23,7 @@ APP = "tests.support.apps.storm_jobs:app"
 JOBS, KILLS = 2000, 50
 
 
+@pytest.mark.slow
 def test_the_law_holds_after_a_storm_of_kills(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
