@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from celery import Celery
-from celery.exceptions import Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,10 +18,11 @@ from prometheus_client.registry import Collector
 from celery_health_bp import Settings
 from celery_health_bp.counting.customers import label_value
 from celery_health_bp.counting.ledger import Ledger
-from celery_health_bp.counting.outcomes import STARTED, outcome_of
+from celery_health_bp.counting.outcomes import STARTED
 from celery_health_bp.counts import MAX_ERROR_TYPES, Counts, Series
 from celery_health_bp.stores import MAX_BATCH, RedisStore
 from celery_health_bp.web.collector import job_families
+from tests.support.error_types import counts_of, generated, number_of_types
 from tests.support.exposition import JOB, Exposition
 from tests.support.servers import RedisServer
 
@@ -116,25 +116,6 @@ def test_the_cap_holds_for_any_order_of_customers(server: RedisServer, customers
     names = {labels["customer_id"] for labels, _ in found.series(f"{JOB}_started_total")}
     assert len(names - {"other"}) <= 3
     assert found.total(f"{JOB}_started_total") == len(customers)
-
-
-def generated(numbers: Iterable[int]) -> Iterator[BaseException]:
-    """Exceptions, each of a class of its own."""
-    return (type(f"Error{number}", (Exception,), {})() for number in numbers)
-
-
-def counts_of(errors: Iterable[BaseException], factor: int) -> Counts:
-    """What a process sends that fails with these, and then asks for a retry because of each."""
-    ledger = Ledger((1.0,), 1000, MAX_ERROR_TYPES * factor)
-    for error in errors:
-        ledger.count(outcome_of(error), "job", "acme")
-        ledger.count(outcome_of(Retry(exc=error)), "job", "acme")
-    return ledger.take()
-
-
-def number_of_types(counts: Counts) -> dict[str, int]:
-    """Kind -> how many error types it has."""
-    return dict(Counter(series.kind for series in counts.counters))
 
 
 def test_the_number_of_error_types_is_capped_in_the_fleet(server: RedisServer) -> None:

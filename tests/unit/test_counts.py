@@ -77,14 +77,6 @@ def test_a_histogram_is_shown_whole_or_not_at_all() -> None:
     assert Counts.from_rows(rows) == Counts(FINE.counters, {}, 2, unreadable=1)
 
 
-def test_a_detail_is_escaped_too() -> None:
-    """The name of an error that arrived as text may hold anything."""
-    ledger = Ledger((1.0,), 10)
-    for _ in range(2):
-        ledger.count(Outcome("failed", "Odd\0\ud800"), "job", "a")
-    assert ledger.take().counters == {Series("failed", "job", "Odd??", "a"): 2}
-
-
 def test_series_are_read_back_as_they_were_counted() -> None:
     """What a ledger counted comes back from its rows the same."""
     ledger = Ledger((0.1, 1.0), 10)
