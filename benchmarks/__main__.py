@@ -19,8 +19,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from .charts import draw
+from .comparison import with_figures
 from .measure import Table, tables_of
-from .results import Section, results, update_readme
+from .results import Section, results
 
 NAMES = ("health", "scrape", "job_overhead", "accuracy", "scale", "memory")
 HOME = Path(__file__).parent
@@ -58,15 +59,19 @@ def run(name: str, quick: bool) -> Section:
 
 
 def write(folder: Path, sections: Sequence[Section], text: str) -> None:
-    """Write ``RESULTS.md`` and its charts; of the repository's own, the README repeats the headline."""
+    """Write ``RESULTS.md`` and its charts. Those of the repository also update the figures in its README."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "RESULTS.md").write_text(text)
     charts = {name: chart for section in sections for table in section.tables for name, chart in table.charts.items()}
     for name, chart in charts.items() if find_spec("matplotlib") else ():
         draw(folder / name, chart)
-    if folder == HOME:
-        update_readme(HOME.parent / "README.md", text)
     print(f"written: {folder / 'RESULTS.md'}")
+    if folder == HOME:
+        readme = HOME.parent / "README.md"
+        try:
+            readme.write_text(with_figures(readme.read_text(), text))
+        except LookupError as exc:  # a peer is not installed, or a benchmark failed
+            print(f"README.md keeps its figures: {exc}")
 
 
 if __name__ == "__main__":

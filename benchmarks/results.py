@@ -15,8 +15,6 @@ from .measure import Goal, Table, number
 from .peers import PEERS
 from .stage import redis_server
 
-#: The block that stands in the README as well.
-HEADLINE = re.compile(r"<!-- headline -->\n.*?<!-- end of headline -->\n", re.DOTALL)
 LIBRARIES = ("celery", "kombu", "redis", "hiredis", "prometheus-client", "flask", "marshmallow")
 
 CAVEATS = """\
@@ -56,16 +54,9 @@ def results(sections: Sequence[Section], began: datetime, load: str, quick: bool
 
 
 def headline(goals: Sequence[Goal]) -> str:
-    """The goals, met and missed, between two marks."""
+    """Return the table of goals, met and missed."""
     rows = [(goal.subject, goal.wanted, number(goal.found), "met" if goal.met else "**missed**") for goal in goals]
-    return f"<!-- headline -->\n{Table('', ('goal', 'wanted', 'measured', ''), rows).body()}<!-- end of headline -->\n"
-
-
-def update_readme(readme: Path, text: str) -> None:
-    """Put the headline of these results into the README."""
-    found = HEADLINE.search(text)
-    if found is not None:
-        readme.write_text(HEADLINE.sub(lambda _: found.group(), readme.read_text()))
+    return Table("", ("goal", "wanted", "measured", ""), rows).body()
 
 
 def facts_table(facts: Mapping[str, str]) -> str:

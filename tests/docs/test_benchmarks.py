@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import HOME, NAMES
+from benchmarks.comparison import with_figures
 from benchmarks.measure import Table, at_least, at_most, figure
-from benchmarks.results import HEADLINE, headline, update_readme
+from benchmarks.results import headline
+from tests.support.pages import README, text
 from tests.support.processes import ROOT
-from tests.support.readme import README
+
+RESULTS = (HOME / "RESULTS.md").read_text()
 
 #: What the tables of each benchmark must show, whichever peers are installed.
 COLUMNS = {
@@ -85,17 +88,21 @@ def test_a_figure_is_its_quartiles() -> None:
     assert "| x | 3 (2 to 5) |" in table.markdown()
 
 
-def test_the_readme_repeats_the_headline(tmp_path: Path) -> None:
-    """The headline of new results replaces the one in a README, and nothing else of it."""
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{headline([at_most('old', 1.0, 1.0)])}after\n")
-    new = headline([at_most("new", 1.0, 1.0)])
-    update_readme(readme, f"# Results\n{new}rest\n")
-    assert readme.read_text() == f"before\n{new}after\n"
+def test_the_readme_gets_the_figures_of_new_results() -> None:
+    """Other figures in the results replace those in the README's comparison, and nothing else."""
+    assert with_figures(text(README).replace("9.95 ms", "1 ms"), RESULTS) == text(README)
+    assert with_figures(text(README), RESULTS.replace("2,084", "2,119")) == text(README).replace("2,084", "2,119")
 
 
 def test_the_readme_is_not_stale() -> None:
-    """The README of the project shows the headline of the results in the repository."""
-    found = [HEADLINE.findall(text) for text in (README, (HOME / "RESULTS.md").read_text())]
-    assert found[0] == found[1]
-    assert len(found[0]) == 1
+    """The figures in the README's comparison are those of the results in the repository."""
+    assert with_figures(text(README), RESULTS) == text(README)
+
+
+@pytest.mark.parametrize(
+    "missing", ["### Health over HTTP", "| Flower 2.2.0: /api", "minus plain", "16 (-68.4 to 92.2)"]
+)
+def test_a_missing_figure_is_an_error(missing: str) -> None:
+    """Results without a table, a row, a column or a figure do not leave an old figure in the README."""
+    with pytest.raises(LookupError):
+        with_figures(text(README), RESULTS.replace(missing, ""))

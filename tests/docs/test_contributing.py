@@ -54,6 +54,13 @@ def test_every_name_of_the_code_that_is_named_exists() -> None:
             assert re.search(rf"\b{name}\b", sources), (paths, name)
 
 
+def test_each_recipe_is_one_table() -> None:
+    """Each section that tells how to add something has one table."""
+    for recipe in text("CONTRIBUTING.md").split("\n## Add ")[1:]:
+        tables = re.findall(r"^[|-]+$", recipe.partition("\n## ")[0], re.MULTILINE)
+        assert len(tables) == 1, recipe.splitlines()[0]
+
+
 def test_the_environment_that_is_shown_is_one_of_tox() -> None:
     """The command for one environment names factors that tox.ini has."""
     tox = ConfigParser(interpolation=None)

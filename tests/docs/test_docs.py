@@ -12,22 +12,16 @@ import yaml
 from click.testing import CliRunner
 
 from celery_health_bp.cli.assets import main
-from tests.support import readme
 from tests.support.assets import ALERTS, packaged, rules
-from tests.support.guide import DOCS, NOT_RUN, Guide, blocks, commands
+from tests.support.guide import NOT_RUN, Guide
+from tests.support.pages import DOCS, METRICS, README, blocks, commands, fenced, text
 from tests.support.processes import ROOT, Process, wait_until
 from tests.support.prometheus import promtool, require_prometheus
 from tests.support.servers import RedisServer
 
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 ALERT_PAGES = [page for page in PAGES if page.startswith("alerts/")]
-COMMANDS = {
-    (page, command)
-    for page in PAGES
-    for language, text in blocks(page)
-    if language == "console"
-    for command, _ in commands(text)
-}
+COMMANDS = {(page, command) for page in PAGES for block in blocks(page, "console") for command, _ in commands(block)}
 
 
 @pytest.fixture
@@ -60,7 +54,7 @@ def test_from_an_empty_django_project_to_a_firing_alert(guide: Guide) -> None:
 @pytest.mark.leaves("broker", reason="what the shell started is killed with it")
 def test_the_commands_of_the_runbook_work_on_a_live_fleet(guide: Guide) -> None:
     """The workers of the best practices run, and every command of the alerts' pages ends well on them."""
-    guide.write("# upstream.py\n" + readme.blocks("python")[0])
+    guide.write("# upstream.py\n" + blocks(README, "python")[0])
     guide.follow("best-practices.md")
     guide.do("gunicorn upstream:web --bind 127.0.0.1:8000 &")
     guide.do("celery -A upstream health", "HEALTHY: 2 workers answer, no queue is longer than 1000\n")
@@ -72,19 +66,30 @@ def test_the_commands_of_the_runbook_work_on_a_live_fleet(guide: Guide) -> None:
 # -- every page --
 
 
+#: Pages whose blocks other tests read -> their languages.
+READ_ELSEWHERE = {
+    README: {"python", "console", "text"},  # test_readme.py; the text is a picture
+    "api.md": {"python"},  # test_api_page.py
+    "permissions.md": {"redis", "rabbitmq"},  # tests/system/test_permissions.py
+    "reference/command.md": {"console"},  # test_readme.py
+    "reference/counting.md": {"python"},  # test_readme.py
+    "reference/endpoints.md": {"json"},  # test_reference.py
+    "reference/metrics.md": {"python"},  # test_readme.py
+    "reference/settings.md": {"python"},  # test_readme.py
+}
+
+
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    """Python and console blocks stand on pages that are followed; the rest is parsed."""
+    """Each block is followed or parsed by a test here, or stands on a page that another test reads."""
     followed = {"flask.md", "wsgi.md", "grafana.md", "kubernetes.md", "django.md", "prometheus.md", "best-practices.md"}
     followed |= {"redis.md"}
-    for page in PAGES:
-        languages = {language for language, _ in blocks(page)}
-        assert (DOCS / page).read_text().count("```") == 2 * len(blocks(page)), page
+    for page in (README, *PAGES):
+        languages = {language for language, _ in fenced(page)}
+        assert text(page).count("```") == 2 * len(fenced(page)), page
         if page in ALERT_PAGES:
             assert languages <= {"console", "promql"}, page
-        elif page == "api.md":  # signatures: tests/docs/test_api_page.py
-            assert languages == {"python"}
-        elif page == "permissions.md":  # tests/system/test_permissions.py
-            assert languages == {"redis", "rabbitmq"}
+        elif page in READ_ELSEWHERE:
+            assert languages == READ_ELSEWHERE[page], page
         elif page in followed:
             assert languages <= {"python", "console", "promql", "yaml"}, page
         else:
@@ -106,11 +111,11 @@ def test_commands_that_cannot_be_run_name_what_exists() -> None:
 
 def test_prometheus_parses_every_query_and_knows_its_metrics(tmp_path: Path) -> None:
     """Each promql block is an expression over recordings and metrics that exist."""
-    queries = [text for page in PAGES for language, text in blocks(page) if language == "promql"]
-    group = {"name": "docs", "rules": [{"record": f"q{n}", "expr": text} for n, text in enumerate(queries)]}
+    queries = [query for page in PAGES for query in blocks(page, "promql")]
+    group = {"name": "docs", "rules": [{"record": f"q{n}", "expr": query} for n, query in enumerate(queries)]}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [group]}))
     known = {rule["record"] for rule in rules(packaged("prometheus/alerts.yml")) if "record" in rule}
-    known |= {name for name, _, _ in readme.METRICS}
+    known |= {name for name, _, _ in METRICS}
     for query in queries:
         names = re.findall(r"[\w:]*(?:background_job|celery)_[\w:]+", re.sub(r'"[^"]*"', "", query))
         assert {name.replace("shop_", "upstream_") for name in names} <= known, query
@@ -121,16 +126,16 @@ def test_prometheus_parses_every_query_and_knows_its_metrics(tmp_path: Path) -> 
 def test_the_recordings_that_are_listed_exist() -> None:
     """What the Prometheus guide names is recorded."""
     recorded = {rule["record"] for rule in rules(packaged("prometheus/alerts.yml")) if "record" in rule}
-    named = set(re.findall(r"`(task\w*:[\w:]+)`", (DOCS / "prometheus.md").read_text()))
+    named = set(re.findall(r"`(task\w*:[\w:]+)`", text("prometheus.md")))
     assert named
     assert {name.replace("shop_", "upstream_") for name in named} <= recorded
 
 
 def test_yaml_blocks_are_what_the_examples_hold() -> None:
     """The YAML of the guides stands in the examples with the same values."""
-    provider = yaml.safe_load(dict(blocks("grafana.md"))["yaml"])
+    provider = yaml.safe_load(blocks("grafana.md", "yaml")[0])
     assert provider == yaml.safe_load((ROOT / "examples" / "docker" / "grafana" / "dashboards.yml").read_text())
-    probes = yaml.safe_load(dict(blocks("kubernetes.md"))["yaml"])
+    probes = yaml.safe_load(blocks("kubernetes.md", "yaml")[0])
     web = next(yaml.safe_load_all((ROOT / "examples" / "kubernetes" / "deployment.yml").read_text()))
     container = web["spec"]["template"]["spec"]["containers"][0]
     for name, probe in probes.items():
@@ -138,30 +143,37 @@ def test_yaml_blocks_are_what_the_examples_hold() -> None:
 
 
 def test_every_link_leads_to_a_file() -> None:
-    """No relative link is broken, and the index names every page."""
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", (DOCS / page).read_text()):
-            assert ((DOCS / page).parent / target).is_file(), f"{page}: {target}"
-    linked = set(re.findall(r"\]\(([^)#:]+)\)", (DOCS / "README.md").read_text()))
+    """No relative link is broken, each anchor is a heading, and the index names every page."""
+    for page in (README, *PAGES):
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", text(page)):
+            path = (DOCS / page).parent / target if target else DOCS / page
+            assert path.is_file(), f"{page}: {target}"
+            assert not anchor or anchor in anchors(path), f"{page}: {target}#{anchor}"
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", text("README.md")))
     assert linked == set(PAGES) - {"README.md"}
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_each_alert_has_a_page_of_three_parts() -> None:
     """What it means, where to look first, what to do."""
     assert {Path(page).stem for page in ALERT_PAGES} == ALERTS
     for page in ALERT_PAGES:
-        text = (DOCS / page).read_text()
-        assert text.startswith(f"# {Path(page).stem}\n")
-        assert re.findall(r"^## (.*)", text, re.MULTILINE) == ["What it means", "Look here first", "Do this"]
+        assert text(page).startswith(f"# {Path(page).stem}\n")
+        assert re.findall(r"^## (.*)", text(page), re.MULTILINE) == ["What it means", "Look here first", "Do this"]
 
 
 def test_options_named_in_a_sentence_exist() -> None:
     """Every ``celery-health-assets`` command within a sentence ends well, and the table lists all options of alerts."""
     for page in PAGES:
-        prose = re.sub(r"^```.*?^```", "", (DOCS / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+        prose = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
         for arguments in re.findall(r"`celery-health-assets ([^`]+)`", prose):
             done = CliRunner().invoke(main, shlex.split(arguments))
             assert done.exit_code == 0, f"{page}: {arguments}"
-    listed = set(re.findall(r"^\| `(--[a-z-]+)`", (DOCS / "prometheus.md").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| `(--[a-z-]+)`", text("prometheus.md"), re.MULTILINE))
     options = {name for option in main.commands["alerts"].params for name in option.opts if name.startswith("--")}
     assert listed == options - {"--output"}

@@ -1,11 +1,10 @@
-"""The README is executed: its python and console blocks run for real."""
+"""The README and the reference are executed: their python and console blocks run for real."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.metadata import metadata
 from pathlib import Path
@@ -14,25 +13,31 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
+from tests.support.guide import BIN, CURL
+from tests.support.pages import JOB_METRICS, METRICS, README, blocks, commands, table, text
 from tests.support.processes import ROOT, Process, celery_environ, wait_until
-from tests.support.readme import METRICS, blocks, table
 from tests.support.servers import RedisServer, free_port
 
-BIN = Path(sys.executable).parent
-CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1]).read().decode(), end='')"
+
+def test_the_readme_is_short() -> None:
+    """The README has at most 150 lines."""
+    assert len(text(README).splitlines()) <= 150
 
 
 # -- python --
 
-PYTHON = blocks("python")
+QUICKSTART, DJANGO = blocks(README, "python")
+#: Pages whose blocks continue the quickstart.
+CONTINUED = ("reference/counting.md", "reference/metrics.md", "reference/settings.md")
+PYTHON = [QUICKSTART, *(block for page in CONTINUED for block in blocks(page, "python")), DJANGO]
 
 
 @pytest.fixture
 def project(redis: RedisServer, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A folder with the quickstart's ``upstream.py`` and a ``curl``, and the environment to use it."""
-    (tmp_path / "upstream.py").write_text(PYTHON[0])
+    (tmp_path / "upstream.py").write_text(QUICKSTART)
     curl = tmp_path / "curl"
-    curl.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{CURL}" "$@"\n')
+    curl.write_text(f'#!/bin/sh\nexec {BIN / "python"} -c "{CURL}" "$@"\n')
     curl.chmod(0o755)
     path = f"{tmp_path}:{BIN}:{os.environ['PATH']}"
     return tmp_path, celery_environ(redis.url, {"PATH": path, "FLASK_RUN_PORT": str(free_port())})
@@ -40,7 +45,7 @@ def project(redis: RedisServer, tmp_path: Path) -> tuple[Path, dict[str, str]]:
 
 def test_quickstart_has_fifteen_lines() -> None:
     """The quickstart needs at most 15 lines of code."""
-    assert len([line for line in PYTHON[0].splitlines() if line.strip()]) <= 15
+    assert len([line for line in QUICKSTART.splitlines() if line.strip()]) <= 15
 
 
 def test_python_blocks_run_one_after_the_other(project: tuple[Path, dict[str, str]]) -> None:
@@ -56,7 +61,7 @@ assert health.settings.queue_length_threshold == 500
 assert send_webhook.__class__.mro()[1] is MonitoredTask and process_ingestion.name
 """
     (folder / "blocks.py").write_text("\n".join([*PYTHON, check]))
-    command = [sys.executable, "blocks.py"]
+    command = [str(BIN / "python"), "blocks.py"]
     environ = {**environ, "DJANGO_SETTINGS_MODULE": "site_settings", "PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -64,14 +69,9 @@ assert send_webhook.__class__.mro()[1] is MonitoredTask and process_ingestion.na
 
 # -- console --
 
-CONSOLE = blocks("console")
-
-
-def commands(block: str) -> Iterator[tuple[str, str]]:
-    """Each command of a console block with the output that is shown below it."""
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, output = part.partition("\n")
-        yield command, output
+(COMMAND,) = blocks("reference/command.md", "console")
+CONSOLE = [*blocks(README, "console"), COMMAND]
+(TYPED,) = (block for block in CONSOLE if "--hostname" in block)
 
 
 def test_every_console_command_is_known() -> None:
@@ -86,11 +86,7 @@ def test_every_console_command_is_known() -> None:
             elif tool == "pip":
                 assert re.fullmatch(r"install '\.\[(\w+)\]'", rest)[1] in extras  # type: ignore[index]
             else:
-                assert block in (_console("--hostname"), _console("--verbose")), command
-
-
-def _console(word: str) -> str:
-    return next(block for block in CONSOLE if word in block)
+                assert block in (TYPED, COMMAND), command
 
 
 class Shell:
@@ -141,7 +137,7 @@ def shell(project: tuple[Path, dict[str, str]]) -> Iterator[Shell]:
 @pytest.mark.leaves("broker", reason="what the shell started is killed with it")
 def test_quickstart_gives_the_output_that_it_shows(shell: Shell, redis: RedisServer) -> None:
     """Its commands, run in order on a real worker and a real server, print what the README shows."""
-    for command, shown in commands(_console("--hostname")):
+    for command, shown in commands(TYPED):
         if command.endswith("&"):
             shell.start(command.removesuffix("&"))
         elif not shown:
@@ -149,14 +145,14 @@ def test_quickstart_gives_the_output_that_it_shows(shell: Shell, redis: RedisSer
         else:
             wait_until(lambda: shell.prints(command, shown), f"{command} prints\n{shown}", 30)  # noqa: B023
 
-    for command, _ in commands(_console("--verbose")):
+    for command, _ in commands(COMMAND):
         assert shell.run(command).returncode == 0, command
     _check_keys(redis)
     _check_families(shell.run("curl -s http://127.0.0.1:5000/metrics").stdout)
 
 
 def _check_keys(redis: RedisServer) -> None:
-    documented = {row[0].strip("`") for row in table("key")}
+    documented = {row[0].strip("`") for row in table("reference/redis-keys.md", "key")}
     with Redis.from_url(redis.url) as client:
         keys = {key.decode() for key in client.scan_iter("{*")}
     assert {re.sub(r"writer:.*", "writer:ID", key) for key in keys} <= documented
@@ -168,5 +164,5 @@ def _check_families(exposition: str) -> None:
     shown = dict(re.findall(r"^# TYPE (\S+) (\S+)", exposition, re.MULTILINE))
     assert {name: kind for name, kind, _ in METRICS} == shown
     samples = {family.name: family.samples for family in text_string_to_metric_families(exposition)}
-    for name, _, labels in METRICS[8:]:
+    for name, _, labels in METRICS[len(JOB_METRICS) :]:
         assert samples[name.removesuffix("_total")][0].labels.keys() == labels, name

@@ -9,8 +9,8 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from tests.support.guide import blocks
 from tests.support.nodes import ScriptedNode
+from tests.support.pages import blocks
 from tests.support.probes import probe
 from tests.support.servers import RabbitServer, RedisServer
 
@@ -21,7 +21,7 @@ DENIED = "denies the user a permission"
 
 def granted(language: str) -> list[list[str]]:
     """Each block of the page in this language, as commands."""
-    return [text.replace("PASSWORD", PASSWORD).splitlines() for name, text in blocks(PAGE) if name == language]
+    return [text.replace("PASSWORD", PASSWORD).splitlines() for text in blocks(PAGE, language)]
 
 
 def grant(redis: RedisServer, *command_lists: list[str]) -> str:

@@ -6,33 +6,20 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import celery
 
-from tests.support.processes import ROOT, Process, celery_environ, wait_until
+from tests.support.pages import commands, fenced
+from tests.support.processes import Process, celery_environ, wait_until
 from tests.support.servers import RedisServer, free_port
 
-DOCS = ROOT / "docs"
 BIN = Path(sys.executable).parent
 CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1]).read().decode(), end='')"
 #: Commands that no test can run here; what they name is looked at elsewhere.
 NOT_RUN = ("pip ", "kubectl ", "docker ")
 #: What Celery 5.2 and its contemporaries deprecate is not the guide's fault.
 WARNINGS = "error" if celery.VERSION >= (5, 3) else "default"
-
-
-def blocks(page: str) -> list[tuple[str, str]]:
-    """Language and text of the fenced blocks of a page."""
-    return re.findall(r"^```(\w+)\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
-
-
-def commands(block: str) -> Iterator[tuple[str, str]]:
-    """Each command of a console block with the output that is shown below it."""
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, output = part.partition("\n")
-        yield command, output
 
 
 class Guide:
@@ -56,7 +43,7 @@ class Guide:
 
     def follow(self, page: str) -> None:
         """Write its files, run its commands until they print what the page shows, then its other Python."""
-        for language, text in blocks(page):
+        for language, text in fenced(page):
             if language == "python":
                 self.write(text)
             elif language == "console":

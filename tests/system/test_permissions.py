@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from tests.support.guide import blocks
+from tests.support.pages import blocks
 from tests.support.probes import probe
 from tests.support.processes import ROOT, Process, celery_environ, wait_until
 from tests.support.servers import RabbitServer, RedisServer
@@ -23,7 +23,7 @@ PASSWORD = "s3cret"
 
 def granted(language: str) -> list[list[str]]:
     """Each block of the page in this language, as commands."""
-    return [text.replace("PASSWORD", PASSWORD).splitlines() for name, text in blocks(PAGE) if name == language]
+    return [text.replace("PASSWORD", PASSWORD).splitlines() for text in blocks(PAGE, language)]
 
 
 def grant(redis: RedisServer, *command_lists: list[str]) -> str:

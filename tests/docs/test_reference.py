@@ -1,4 +1,4 @@
-"""The tables and the JSON of the README are those of the code."""
+"""The tables and the JSON of ``docs/reference/`` match the code."""
 
 from __future__ import annotations
 
@@ -12,17 +12,34 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from flask import Flask
 
 import celery_health_bp
 from celery_health_bp import CeleryHealth, Settings, create_blueprint
 from celery_health_bp.asking.broker import REASONS
+from celery_health_bp.cli.options import OPTIONS
+from celery_health_bp.counting.ledger import Outcome
+from celery_health_bp.counting.outcomes import (
+    CANCELLED,
+    COMPLETED,
+    EXPIRED,
+    REVOKED,
+    TERMINATED,
+    TIMED_OUT,
+    WORKER_LOST,
+    outcome_of,
+)
 from celery_health_bp.counts import COUNTERS, HISTOGRAMS, Counts, Histogram, Series
 from celery_health_bp.notes import partly_counted
 from celery_health_bp.report import NO_WORKERS, Observation, Queue, RunningTask, ScheduledTask, TaskFacts, Worker, judge
 from celery_health_bp.schemas import error_body, health_body, stats_body, tasks_body
+from celery_health_bp.web.api import Api
 from celery_health_bp.web.collector import job_families
-from tests.support.readme import METRICS, README, blocks, table
+from tests.support.pages import JOB_METRICS, blocks, table
+
+MESSAGES = table("reference/errors.md", "message")
+JSON = [json.loads(block) for block in blocks("reference/endpoints.md", "json")]
 
 # -- tables --
 
@@ -30,7 +47,9 @@ from tests.support.readme import METRICS, README, blocks, table
 def test_settings_table_is_that_of_settings() -> None:
     """Each setting stands in the table with its default, in the order of the class."""
     settings = Settings()
-    documented = {row[0].strip("`"): ast.literal_eval(row[1].strip("`")) for row in table("setting")}
+    documented = {
+        row[0].strip("`"): ast.literal_eval(row[1].strip("`")) for row in table("reference/settings.md", "setting")
+    }
     assert documented == {name: getattr(settings, name) for name in Settings.__dataclass_fields__}
     assert list(documented) == list(Settings.__dataclass_fields__)
 
@@ -44,7 +63,7 @@ def test_metric_table_has_the_labels_of_the_job_metrics() -> None:
         counts.histograms[name, "task"] = Histogram()
     families = job_families([(None, counts)], "upstream", (1.0,))
     real = {sample.name: set(sample.labels) for family in families for sample in family.samples}
-    for name, _, labels in METRICS[:8]:
+    for name, _, labels in JOB_METRICS:
         assert real.get(name, real.get(f"{name}_sum")) == labels, name
 
 
@@ -52,7 +71,7 @@ def test_exit_codes_are_those_of_the_command() -> None:
     """0 for healthy and degraded, 1 for unhealthy, 2 for usage."""
     from celery_health_bp.cli.command import EXIT_CODES, EXIT_USAGE
 
-    documented = {row[0]: row[1] for row in table("exit code")}
+    documented = {row[0]: row[1] for row in table("reference/command.md", "exit code")}
     assert {str(code) for code in EXIT_CODES.values()} | {str(EXIT_USAGE)} == set(documented)
     assert all(status in documented[str(code)] for status, code in EXIT_CODES.items())
 
@@ -60,15 +79,49 @@ def test_exit_codes_are_those_of_the_command() -> None:
 @pytest.mark.parametrize(("what", "advice"), [(what, advice) for _, what, advice in REASONS])
 def test_troubles_with_the_broker_are_listed(what: str, advice: str) -> None:
     """Each reason of a broker's failure stands in the table with its advice."""
-    assert ["Broker ... `" + what + "`", f"`{advice}`"] in table("the answer says")
+    assert ["Broker ... `" + what + "`", f"`{advice}`"] in MESSAGES
 
 
 def test_error_codes_are_those_of_the_code() -> None:
-    """The README lists each code that an error body can have."""
+    """The table has each code of an error body, and the status of a refusal."""
     sources = "".join(path.read_text() for path in Path(celery_health_bp.__file__).parent.rglob("*.py"))
     codes = re.findall(r'(?:Refusal\(\d+, |error_body\(|code = )"(\w+)"', sources)
-    listed = re.findall(r"`(\w+)`", README.split("\nCodes: ", 1)[1].split("\n\n", 1)[0])
-    assert sorted(listed) == sorted(set(codes))
+    listed = {row[0].strip("`"): row[1] for row in table("reference/endpoints.md", "code")}
+    assert listed.keys() == set(codes)
+    refusals = dict(reversed(pair) for pair in re.findall(r'Refusal\((\d+), "(\w+)"', sources))
+    assert {code: listed[code] for code in refusals} == refusals
+
+
+def test_endpoints_are_those_of_the_api() -> None:
+    """The table has each path below the prefix."""
+    listed = [re.search(r"`(.+)/`", row[0])[1] for row in table("reference/endpoints.md", "path")]  # type: ignore[index]
+    assert listed == list(Api(CeleryHealth(Celery)).endpoints)
+
+
+def test_options_are_those_of_the_command() -> None:
+    """The table has each option, in the order of the command's help."""
+    listed = [re.search(r"--\w+", row[0])[0] for row in table("reference/command.md", "option")]  # type: ignore[index]
+    assert listed == [option.opts[0] for option in OPTIONS]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        COMPLETED,
+        TIMED_OUT,
+        WORKER_LOST,
+        TERMINATED,
+        CANCELLED,
+        REVOKED,
+        EXPIRED,
+        *(outcome_of(exc) for exc in (SoftTimeLimitExceeded(), Ignore(), Reject(), Reject(requeue=True))),
+    ],
+    ids=str,
+)
+def test_ends_of_attempts_are_listed(outcome: Outcome) -> None:
+    """Each way an attempt can end has a row with its counter and its label."""
+    ends = [end for _, end in table("reference/counting.md", "attempt")]
+    assert any(end.startswith(outcome.kind) and (not outcome.detail or f"`{outcome.detail}`" in end) for end in ends)
 
 
 def _worker(**values: Any) -> Worker:
@@ -91,7 +144,7 @@ def test_recommendations_are_listed(workers: tuple[Worker, ...], queue: Queue, m
     problem, _, advice = report.recommendations[0].rpartition(": ") if not report.error else (report.error, "", "")
     if report.recommendations[0].startswith("Queue") and "celery -A" in report.recommendations[0]:
         problem, advice = report.recommendations[0].split(": ", 1)
-    rows = {row[0].strip("`"): row[1] for row in table("the answer says")}
+    rows = {row[0].strip("`"): row[1] for row in MESSAGES}
     assert re.sub(r"\d+", "N", problem) in rows
     assert advice in rows[re.sub(r"\d+", "N", problem)]
 
@@ -110,7 +163,7 @@ def _shape(value: Any, key: str = "") -> Any:
 
 
 def _bodies() -> list[dict[str, Any]]:
-    """What the code answers, in the order of the README."""
+    """What the code answers, in the order of the page."""
     task = {"worker": "w@h", "task_name": "t", "task_id": "i"}
     running, scheduled = RunningTask(**task, time_start=1.5), ScheduledTask(**task, eta="2024-01-28T10:30:00+00:00")
     worker = Worker("w@h", "prefork", 2, (71, 72), ("q",), 3600.0, (running,), (scheduled,), 0)
@@ -142,14 +195,12 @@ def _live() -> dict[str, Any]:
 @pytest.mark.parametrize("number", range(7))
 def test_json_blocks_have_the_keys_of_the_answers(number: int) -> None:
     """Each JSON block has exactly the keys and types that the code answers."""
-    shown = [json.loads(block) for block in blocks("json")]
-    assert len(shown) == 7
-    assert _shape(shown[number]) == _shape(_bodies()[number])
+    assert len(JSON) == 7
+    assert _shape(JSON[number]) == _shape(_bodies()[number])
 
 
 def test_unhealthy_block_is_the_answer_itself() -> None:
     """The body without workers is, word for word, what the code answers."""
-    shown = json.loads(blocks("json")[1])
     body = health_body(judge(Observation(0.0, 0.0, (), {"celery": Queue(-1, None)}), Settings(), "upstream"))
-    assert shown == body
-    assert shown["workers"]["error"] == NO_WORKERS
+    assert JSON[1] == body
+    assert body["workers"]["error"] == NO_WORKERS
