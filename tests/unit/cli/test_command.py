@@ -1,13 +1,15 @@
-"""``flask celery-health`` as people and scripts run it: a subprocess."""
+"""``flask celery-health``: wrong usage and crashes, run in this process."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
+from celery import Celery
+from click.testing import CliRunner
+from flask import Flask
 
-from tests.support.flask_command import run
+from celery_health_bp.cli.command import health_command
 
 
 @pytest.mark.parametrize(
@@ -18,16 +20,16 @@ from tests.support.flask_command import run
         (["--timeout", "x|y\n", "--nagios"], "Invalid value for '--timeout': 'x/y\\n' is not a valid float"),
     ],
 )
-def test_nagios_is_told_of_wrong_usage_as_unknown(options: list[str], message: str) -> None:
-    """2 is CRITICAL to Nagios: usage that is wrong is one line on standard output, and exit code 3."""
-    done = run("memory://", *options)
-    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (3, 1, "")
+def test_wrong_usage_is_unknown_to_nagios(make_app: Callable[..., Flask], options: list[str], message: str) -> None:
+    """It prints one line on standard output and exits with 3: click's 2 would be CRITICAL."""
+    app = make_app(Celery(broker="memory://", set_as_current=False))
+    done = app.test_cli_runner().invoke(args=["celery-health", *options])
+    assert (done.exit_code, done.stdout.count("\n"), done.stderr) == (3, 1, "")
     assert done.stdout.startswith(f"CELERY UNKNOWN - {message}")
 
 
-def test_nagios_is_told_of_a_crash_as_unknown() -> None:
-    """An exception of the user's factory is no verdict: exit code 3 and its type, the traceback on standard error."""
-    crash = "from celery_health_bp.cli.command import *; health_command(lambda: 1/0, 'x').main(['--nagios'])"
-    done = subprocess.run([sys.executable, "-c", crash], capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout) == (3, "CELERY UNKNOWN - ZeroDivisionError: see the traceback\n")
+def test_a_crash_is_unknown_to_nagios() -> None:
+    """An exception of the user's factory exits with 3 and names its class; the traceback goes to standard error."""
+    done = CliRunner().invoke(health_command(lambda: 1 / 0, "x"), ["--nagios"])  # type: ignore[arg-type,return-value]
+    assert (done.exit_code, done.stdout) == (3, "CELERY UNKNOWN - ZeroDivisionError: see the traceback\n")
     assert "ZeroDivisionError: division by zero" in done.stderr

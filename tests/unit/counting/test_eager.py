@@ -1,22 +1,21 @@
-"""Eager runs count in the process that they run in."""
+"""Eager runs are counted in the process that runs them."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 from celery import Celery
 from flask import Flask
+from werkzeug.test import Client
 
-from celery_health_bp import MonitoredTask, monitor_task
+from celery_health_bp import CeleryHealth, MonitoredTask, Settings, create_metrics_app, monitor_task
+from tests.support.children import in_child
 from tests.support.exposition import JOB, Exposition
-from tests.support.processes import ROOT
 
 
 def raises(error: BaseException) -> Callable[..., None]:
-    """A function that raises."""
+    """Return a task function that raises this error."""
 
     def function(customer_id: str) -> None:
         raise error
@@ -24,48 +23,38 @@ def raises(error: BaseException) -> Callable[..., None]:
     return function
 
 
-def test_always_eager_without_any_broker_still_counts(make_app: Callable[..., Flask]) -> None:
-    """With ``task_always_eager``, propagated errors and no broker the counts are this process's own."""
+def test_eager_runs_without_a_broker_are_counted(make_app: Callable[..., Flask]) -> None:
+    """With ``task_always_eager``, propagated errors and no broker the failure is in this process's exposition."""
     app = Celery("eager", broker="memory://", set_as_current=False)
     app.conf.update(task_always_eager=True, task_eager_propagates=True)
     task = app.task(name="raises", base=MonitoredTask, shared=False)(raises(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         task.delay("acme")
-    found = Exposition(make_app(app, timeout_seconds=0.5).test_client().get("/metrics").text)
+    found = Exposition(make_app(app, timeout_seconds=0.2).test_client().get("/metrics").text)
     assert (
         found.total(f"{JOB}_failed_total", task_name="raises", error_type="ZeroDivisionError", customer_id="acme") == 1
     )
 
 
-RUNS = """
-import sys
-from celery import Celery
-from celery_health_bp import CeleryHealth, MonitoredTask, Settings, create_metrics_app
-from werkzeug.test import Client
-app = Celery("eager", broker="memory://", task_cls=MonitoredTask)
-@app.task
-def job(customer_id): ...
-for _ in range(int(sys.argv[1])):
-    job.apply(["acme"])
-health = CeleryHealth(lambda: app, Settings(timeout_seconds=0.2))
-print(Client(create_metrics_app(health)).get("/").text)
-"""
-
-
 def test_two_processes_of_one_host_share_no_series() -> None:
-    """Without Redis each web process shows what it ran eagerly under a name of its own."""
-    found = []
-    for number in ("10", "3"):
-        done = subprocess.run(
-            [sys.executable, "-c", RUNS, number], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
-        )
-        found += Exposition(done.stdout).series(f"{JOB}_completed_total")
+    """Without Redis each process shows what it ran eagerly under its own ``worker`` label."""
+    found = [sample for number in (10, 3) for sample in in_child(lambda number=number: completed(number))]
     assert [number for _, number in found] == [10, 3]
     assert len({labels["worker"] for labels, _ in found}) == 2
 
 
-def test_the_decorator_leaves_argument_checking_as_it_was() -> None:
-    """A wrong call of a decorated task raises at ``delay``, as without the decorator."""
+def completed(number: int) -> list[tuple[dict[str, str], float]]:
+    """Run so many jobs eagerly in this process; return its series of completed attempts."""
+    app = Celery("eager", broker="memory://", task_cls=MonitoredTask, set_as_current=False)
+    task = app.task(name="echo", shared=False)(echo)
+    for _ in range(number):
+        task.apply(["acme"])
+    health = CeleryHealth(app, Settings(timeout_seconds=0.2))
+    return list(Exposition(Client(create_metrics_app(health)).get("/").text).series(f"{JOB}_completed_total"))
+
+
+def test_the_decorator_does_not_change_argument_checking() -> None:
+    """``delay`` of a decorated task raises a TypeError for missing arguments, as without the decorator."""
     app = Celery("eager", broker="memory://", set_as_current=False)
     task = app.task(shared=False)(monitor_task(echo))
     with pytest.raises(TypeError, match="customer_id"):
@@ -73,12 +62,12 @@ def test_the_decorator_leaves_argument_checking_as_it_was() -> None:
 
 
 def echo(customer_id: str) -> str:
-    """A function with one argument."""
+    """Return the argument."""
     return customer_id
 
 
-def test_an_eager_run_does_not_suffer_from_wrong_settings(caplog: pytest.LogCaptureFixture) -> None:
-    """With settings that cannot be read the job returns, and one line of the log says that it is not counted."""
+def test_wrong_settings_do_not_break_eager_runs(caplog: pytest.LogCaptureFixture) -> None:
+    """With settings that cannot be read the task returns, and one warning says that it may go uncounted."""
     app = Celery("eager", broker="memory://", task_cls=MonitoredTask, set_as_current=False)
     app.conf.celery_health = {"max_customers": "many"}
 

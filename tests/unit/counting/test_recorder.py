@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from celery_health_bp.counting.recorder import (
     recorder_of,
 )
 from celery_health_bp.counts import MAX_ERROR_TYPES
+from tests.support.children import in_child
 from tests.support.error_types import generated, number_of_types
 from tests.support.memory_store import MemoryStore, away
 from tests.support.processes import wait_until
@@ -335,22 +335,6 @@ def test_threads_of_a_process_share_the_recorder_of_an_app() -> None:
         found = set(pool.map(find, range(8)))
     assert len(found) == 1
     assert recorder_of(app_with()) not in found
-
-
-def in_child(work: Callable[[], Any]) -> Any:
-    """Return what ``work`` returns in a forked child."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writing, json.dumps(work()).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as pipe:
-        found = pipe.read()
-    os.waitpid(pid, 0)
-    return json.loads(found)
 
 
 def test_a_forked_child_gets_its_own_recorder() -> None:

@@ -10,6 +10,8 @@ import pytest
 from celery import Celery
 from flask import Flask
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from celery_health_bp import Settings
 from celery_health_bp.errors import ConfigurationError
@@ -170,7 +172,7 @@ class LeftMeanwhile(dict[Host, Any]):
 
 def test_a_node_that_another_thread_has_dropped_is_no_error() -> None:
     """Two threads learn the nodes of a cluster at once: the slower one goes on."""
-    owner = SlotOwner([("127.0.0.1", free_port())])
+    owner = SlotOwner([("127.0.0.1", free_port())], retry=Retry(NoBackoff(), 0))
     owner._clients = LeftMeanwhile({("gone", 1): Redis()})
     owner._learn(("127.0.0.1", free_port()))
 
