@@ -56,20 +56,31 @@ def _clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def make_app(_nothing_left: None) -> Iterator[Callable[..., Flask]]:
-    """Makes a Flask application around a Celery app: ``make_app(celery_app, **settings)``."""
+def make_health(_nothing_left: None) -> Iterator[Callable[..., CeleryHealth]]:
+    """Create a ``CeleryHealth`` that ends with the test: ``make_health(celery_app, **settings)``."""
     made: list[CeleryHealth] = []
 
-    def make(celery_app: Celery, **settings: object) -> Flask:
+    def make(celery_app: Celery, **settings: object) -> CeleryHealth:
         health = CeleryHealth(lambda: celery_app, Settings(**settings))  # type: ignore[arg-type]
         made.append(health)
-        app = Flask("web")
-        app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
-        app.wsgi_app = MetricsMiddleware(app.wsgi_app, health)  # type: ignore[method-assign]
-        return app
+        return health
 
     yield make
     for health in made:
         with suppress(ConfigurationError):  # the test's wrong settings: there is none
             recorder_of(health.app).stop()
         health.close()
+
+
+@pytest.fixture
+def make_app(make_health: Callable[..., CeleryHealth]) -> Callable[..., Flask]:
+    """Create a Flask application around a Celery app: ``make_app(celery_app, **settings)``."""
+
+    def make(celery_app: Celery, **settings: object) -> Flask:
+        health = make_health(celery_app, **settings)
+        app = Flask("web")
+        app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
+        app.wsgi_app = MetricsMiddleware(app.wsgi_app, health)  # type: ignore[method-assign]
+        return app
+
+    return make

@@ -1,5 +1,25 @@
-"""Fixtures of these tests: a broker each, no process of Celery's."""
+"""Fixtures of these tests: one broker or store each, and no process of Celery."""
 
-from tests.support.brokers import admin, app, celery_app, rabbit, rabbit_node, redis
+from tests.support.brokers import (
+    admin,
+    app,
+    celery_app,
+    node,
+    rabbit,
+    rabbit_app,
+    rabbit_node,
+    redis,
+    redis_pair,
+)
 
-__all__ = ["admin", "app", "celery_app", "rabbit", "rabbit_node", "redis"]
+__all__ = [
+    "admin",
+    "app",
+    "celery_app",
+    "node",
+    "rabbit",
+    "rabbit_app",
+    "rabbit_node",
+    "redis",
+    "redis_pair",
+]

@@ -11,15 +11,8 @@ from celery import Celery
 from flask import Flask
 
 from tests.support.nodes import REPLIES, ScriptedNode
-from tests.support.probes import probe
+from tests.support.probes import store_notes
 from tests.support.servers import RedisServer
-
-
-def of_store(web: Flask) -> list[str]:
-    """The sentences on stores that differ."""
-    found = probe(web)
-    assert (found.status, found.body["status"]) == (200, "healthy")
-    return [note for note in found.notes.splitlines() if note.startswith("Job totals of")]
 
 
 def node(app: Celery, **store: Any) -> ScriptedNode:
@@ -34,7 +27,7 @@ def test_two_servers_of_one_name_are_two(
     """Each host with a Redis of its own at localhost: the id tells, and the sentence says what to look at."""
     place = redis.url.removesuffix("/0") + "/0"
     with node(celery_app, place=place, id="another"):
-        (sentence,) = of_store(make_app(celery_app, cache_seconds=0))
+        (sentence,) = store_notes(make_app(celery_app, cache_seconds=0))
     expected = f"go to {place} (keys {{celery_health}}), but this process reads another server of the same name"
     assert expected in sentence
 
@@ -47,7 +40,7 @@ def test_nothing_is_said_of_a_store_that_is_not_known(
     replies = {**REPLIES, "stats": {"celery_health": {"store": store}}}
     own = node(celery_app, **store) if isinstance(store, dict) else ScriptedNode(celery_app, "a@t", replies)
     with own:
-        assert of_store(make_app(celery_app)) == []
+        assert store_notes(make_app(celery_app)) == []
 
 
 @pytest.mark.deadline
@@ -61,6 +54,6 @@ def test_a_store_that_does_not_answer_holds_no_check(
         assert totals.process is not None
         totals.process.send_signal(signal.SIGSTOP)
         with node(celery_app, id="another"):
-            assert [of_store(web) for _ in range(2)] == [[], []]
+            assert [store_notes(web) for _ in range(2)] == [[], []]
     finally:
         totals.stop()

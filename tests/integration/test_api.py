@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from flask.testing import FlaskClient
 
+from tests.support.probes import BASE, get
 from tests.support.servers import RedisServer
-
-BASE = "/api/celery"
-
-
-def get(client: FlaskClient, path: str, **arguments: Any) -> tuple[int, Any]:
-    """Status and body of a GET below the prefix."""
-    response = client.get(f"{BASE}/{path}", **arguments)
-    return response.status_code, response.get_json()
 
 
 def test_without_workers_the_body_is_the_contracts(client: FlaskClient) -> None:

@@ -9,21 +9,11 @@ import pytest
 from celery import Celery
 from flask import Flask
 
+from tests.support.client_apps import named_app, work
 from tests.support.nodes import REPLIES, ScriptedNode
 from tests.support.probes import Probe, probe
 from tests.support.processes import wait_until
 from tests.support.servers import RedisServer
-
-
-def holding(name: str, broker_url: str) -> Celery:
-    """The application of this name as its own web process has it: with its tasks."""
-    app = Celery(name, broker=broker_url, set_as_current=False)
-    app.task(name=f"{name}.work", shared=False)(work)
-    return app
-
-
-def work() -> None:
-    """A job."""
 
 
 def replies(application: str | None, **inspection: Any) -> dict[str, Any]:
@@ -37,7 +27,7 @@ def test_the_same_node_name_in_two_applications(
     order: tuple[str, str], redis: RedisServer, make_app: Callable[..., Flask]
 ) -> None:
     """Whichever of two nodes ``celery@host`` answers first, ours is seen, and by every check."""
-    with holding("a", redis.url) as a:
+    with named_app("a", redis.url) as a:
         app = make_app(a, cache_seconds=0)
         nodes = [ScriptedNode(a, "celery@host", replies(name)) for name in order]
         with nodes[0], nodes[1]:
@@ -81,7 +71,7 @@ def test_control_exchange_separates_workers_that_say_nothing(
     redis: RedisServer, make_app: Callable[..., Flask]
 ) -> None:
     """Plain workers of two applications, one with a control exchange of its own, do not answer the other's check."""
-    with holding("a", redis.url) as a, holding("b", redis.url) as b:
+    with named_app("a", redis.url) as a, named_app("b", redis.url) as b:
         b.conf.control_exchange = "billing"
         with ScriptedNode(a, "a@t"), ScriptedNode(b, "b@t"):
             found = [probe(make_app(app)).workers for app in (a, b)]

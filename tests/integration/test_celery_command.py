@@ -15,25 +15,11 @@ import termios
 
 import pytest
 
+from tests.support.celery_command import COMMAND, run
 from tests.support.processes import ROOT, celery_environ
 from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.measured
-
-COMMAND = [sys.executable, "-m", "celery", "-A", "tests.support.apps.jobs:app", "health"]
-
-
-def run(broker_url: str, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command on the app of ``tests.support.apps.jobs``."""
-    return subprocess.run(
-        [*COMMAND, *options],
-        env=celery_environ(broker_url, environ),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
 
 
 def test_it_loads_no_flask(redis: RedisServer) -> None:

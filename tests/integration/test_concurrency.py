@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import pytest
 from celery import Celery
@@ -13,24 +11,11 @@ from flask import Flask
 
 from tests.support.network import silent_port
 from tests.support.nodes import COMMANDS, ScriptedNode
-from tests.support.probes import PATH, probe
+from tests.support.probes import PATH, probe, statuses
 from tests.support.processes import wait_until
 from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.deadline
-
-
-@pytest.fixture
-def node(celery_app: Celery) -> Iterator[ScriptedNode]:
-    """A node that answers at once."""
-    with ScriptedNode(celery_app, "node1@testhost") as one:
-        yield one
-
-
-def statuses(ask: Callable[[], int], times: int, threads: int) -> Counter[int]:
-    """How often each status came, asked from so many threads at once."""
-    with ThreadPoolExecutor(threads) as pool:
-        return Counter(future.result() for future in [pool.submit(ask) for _ in range(times)])
 
 
 @pytest.mark.slow

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker as start_worker_thread
 
 from celery_health_bp import MonitoredTask
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import wait_until
-from tests.support.servers import RabbitServer
+from tests.support.publishing import send
 
 COMPLETED = f"{JOB}_completed_total"
-
-
-def send(client: Celery, number: int) -> None:
-    """Publish jobs that return at once."""
-    for _ in range(number):
-        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
-
-
-@pytest.fixture
-def client(rabbit: RabbitServer) -> Celery:
-    """A client of the workers on RabbitMQ."""
-    return Celery("upstream", broker=rabbit.url)
 
 
 def test_a_worker_in_this_process_is_counted_once(make_app: Any) -> None:

@@ -14,26 +14,13 @@ from flask import Flask
 
 from tests.support.network import Proxy, silent_port
 from tests.support.nodes import ScriptedNode
-from tests.support.probes import Probe, held, probe
+from tests.support.probes import TIMEOUT, Probe, held, in_time, probe
 from tests.support.processes import wait_until
 from tests.support.servers import RedisServer, free_port
 
 pytestmark = pytest.mark.deadline
 
-TIMEOUT = 1.0
 Fault = Callable[[RedisServer], Iterator[None]]
-
-
-def in_time(found: Probe, seconds: float = TIMEOUT) -> bool:
-    """The promise: ``timeout_seconds`` and a fifth."""
-    return found.seconds <= seconds * 1.2
-
-
-@pytest.fixture
-def node(celery_app: Celery) -> Iterator[ScriptedNode]:
-    """A node that answers at once."""
-    with ScriptedNode(celery_app, "node1@testhost") as one:
-        yield one
 
 
 # -- a broker that was never reached --

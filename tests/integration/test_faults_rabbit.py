@@ -13,24 +13,11 @@ from flask import Flask
 
 from tests.support.network import Proxy, silent_port
 from tests.support.nodes import ScriptedNode
-from tests.support.probes import Probe, held, probe
+from tests.support.probes import TIMEOUT, Probe, held, in_time, probe
 from tests.support.processes import wait_until
 from tests.support.servers import RabbitServer, free_port
 
 pytestmark = pytest.mark.deadline
-
-TIMEOUT = 1.0
-
-
-def in_time(found: Probe, seconds: float = TIMEOUT) -> bool:
-    """The promise: ``timeout_seconds`` and a fifth."""
-    return found.seconds <= seconds * 1.2
-
-
-@pytest.fixture
-def rabbit_app(rabbit: RabbitServer) -> Celery:
-    """A client of the workers on RabbitMQ."""
-    return Celery("upstream", broker=rabbit.url)
 
 
 @pytest.fixture

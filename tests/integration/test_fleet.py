@@ -19,12 +19,6 @@ from tests.support.servers import RedisServer
 pytestmark = pytest.mark.deadline
 
 
-@pytest.fixture
-def app(celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:
-    """An application without cache."""
-    return make_app(celery_app, cache_seconds=0)
-
-
 # -- who is asked and awaited --
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 from celery import Celery
 
-from celery_health_bp import CeleryHealth, Settings
+from celery_health_bp import CeleryHealth
 from tests.support.nodes import REPLIES, ScriptedNode
 
 
 @pytest.fixture
-def health(celery_app: Celery) -> Iterator[CeleryHealth]:
-    """Health without a cache."""
-    health = CeleryHealth(lambda: celery_app, Settings(cache_seconds=0))
-    yield health
-    health.close()
+def health(celery_app: Celery, make_health: Callable[..., CeleryHealth]) -> CeleryHealth:
+    """Return health without a cache."""
+    return make_health(celery_app, cache_seconds=0)
 
 
 def test_a_worker_that_cannot_tell_its_stats_is_listed_all_the_same(celery_app: Celery, health: CeleryHealth) -> None:

@@ -11,18 +11,10 @@ from celery import Celery
 from flask import Flask
 
 from celery_health_bp.asking import reply_queue
+from tests.support.client_apps import PREFIX, prefixed_app
 from tests.support.nodes import ScriptedNode
 from tests.support.probes import probe
 from tests.support.servers import RedisServer
-
-PREFIX = "tenant:"
-
-
-def tenant(broker_url: str) -> Celery:
-    """A client of the workers of ``tests.support.apps.tenant_jobs``, with their prefix."""
-    app = Celery("tenant", broker=broker_url, set_as_current=False)
-    app.conf.broker_transport_options = {"global_keyprefix": PREFIX}
-    return app
 
 
 def test_abandoned_reply_queues_go_under_the_prefix(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
@@ -32,7 +24,7 @@ def test_abandoned_reply_queues_go_under_the_prefix(redis: RedisServer, make_app
     left = name.replace(f".{os.getpid()}.", f".{2**22 + 1}.")
     redis.client().sadd(f"{PREFIX}_kombu.binding.reply.celery.pidbox", "\x06\x16".join((left, "", left)))
     redis.client().lpush(f"{PREFIX}{left}", "reply")
-    with tenant(redis.url) as celery_app, ScriptedNode(celery_app, "a@t"):
+    with prefixed_app(redis.url) as celery_app, ScriptedNode(celery_app, "a@t"):
         assert probe(make_app(celery_app)).status == 200
         bindings = redis.client().smembers(f"{PREFIX}_kombu.binding.reply.celery.pidbox")
     assert not any(left.encode() in member for member in bindings)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +17,8 @@ from celery_health_bp import CeleryHealth, Settings
 from celery_health_bp.asking import control_channel, reply_queue
 from tests.support.nodes import ScriptedNode
 from tests.support.probes import probe
-from tests.support.processes import ROOT, celery_environ, wait_until
+from tests.support.processes import wait_until
+from tests.support.scripts import ONE_CHECK, run_code
 from tests.support.servers import RabbitServer, RedisServer
 
 REPLY_BINDINGS = "_kombu.binding.reply.celery.pidbox"
@@ -44,30 +43,14 @@ for _ in range(int(sys.argv[1])):
     print(os.wait()[1])
 """
 
-#: One check, and a normal end of the interpreter.
-ONE_CHECK = """
-from tests.support.apps.jobs import app
-from celery_health_bp import CeleryHealth, Settings
-print(CeleryHealth(lambda: app, Settings()).check().status)
-"""
-
-
-def run(code: str, broker_url: str, *arguments: str) -> list[str]:
-    """What a Python process prints, line by line."""
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(
-        command, env=celery_environ(broker_url), cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout.splitlines()
-
 
 @pytest.mark.slow
 def test_a_hundred_killed_checks_leave_nothing_after_the_next(redis: RedisServer, celery_app: Celery) -> None:
     """SIGKILL between question and answer, 100 times: one more check, ended normally, and Redis is clean."""
     with ScriptedNode(celery_app, "a@t"):
-        assert run(KILLED_CHECKS, redis.url, "100") == [str(int(signal.SIGKILL))] * 100
+        assert run_code(KILLED_CHECKS, redis.url, "100") == [str(int(signal.SIGKILL))] * 100
         assert redis.client().scard(REPLY_BINDINGS) == 100
-        assert run(ONE_CHECK, redis.url) == ["healthy"]
+        assert run_code(ONE_CHECK, redis.url) == ["healthy"]
     assert [key for key in redis.client().scan_iter() if b"reply" in key or b"celery-health" in key] == []
 
 
@@ -75,8 +58,8 @@ def test_killed_checks_leave_nothing_on_rabbitmq(rabbit: RabbitServer, make_app:
     """The broker drops an exclusive queue with its connection."""
     celery_app = Celery("upstream", broker=rabbit.url)
     with ScriptedNode(celery_app, "a@t"):
-        run(KILLED_CHECKS, rabbit.url, "20")
-        assert run(ONE_CHECK, rabbit.url) == ["healthy"]
+        run_code(KILLED_CHECKS, rabbit.url, "20")
+        assert run_code(ONE_CHECK, rabbit.url) == ["healthy"]
 
         def queues() -> list[str]:
             return rabbit.control("-q", "list_queues", "name", "--no-table-headers").split()
@@ -98,7 +81,7 @@ while threading.active_count() < 3:
     pass
 """
     began = time.monotonic()
-    run(code, "")  # a broker of the environment would win
+    run_code(code, "")  # a broker of the environment would win
     assert time.monotonic() - began < 10
 
 

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 
 import pytest
 from celery import Celery
 from flask import Flask
 
 from tests.support.nodes import ScriptedNode
-from tests.support.pages import blocks
+from tests.support.permissions import PASSWORD, grant, granted
 from tests.support.probes import probe
 from tests.support.servers import RabbitServer, RedisServer
 
-PAGE = "permissions.md"
-PASSWORD = "s3cret"
 DENIED = "denies the user a permission"
-
-
-def granted(language: str) -> list[list[str]]:
-    """Each block of the page in this language, as commands."""
-    return [text.replace("PASSWORD", PASSWORD).splitlines() for text in blocks(PAGE, language)]
-
-
-def grant(redis: RedisServer, *command_lists: list[str]) -> str:
-    """Make the user; return the URL with it."""
-    with redis.client() as client:
-        for command in chain(*command_lists):
-            client.execute_command(*command.split())
-        client.connection_pool.disconnect()
-    return redis.url.replace("//", f"//celery:{PASSWORD}@")
 
 
 @pytest.mark.parametrize("missing", ["-smembers", "-publish", "resetkeys", "resetchannels"])

@@ -1,10 +1,8 @@
-"""Totals on a list of servers: where kombu's order leads, and what a process that ends cannot send."""
+"""Totals on a list of redis_pair: where kombu's order leads, and what a process that ends cannot send."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -16,24 +14,10 @@ from celery_health_bp.stores.redis import FIELDS_AT_ONCE
 from tests.support.processes import wait_until
 from tests.support.servers import RedisServer
 
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
-
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[list[RedisServer]]:
-    """Two servers that know nothing of each other and keep their data."""
-    made = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        made.append(RedisServer(tmp_path / name, *DURABLE))
-    yield made
-    for server in made:
-        server.stop()
-
-
-def test_a_frozen_first_server_costs_its_seconds_at_times(servers: list[RedisServer]) -> None:
+def test_a_frozen_first_server_costs_its_seconds_at_times(redis_pair: list[RedisServer]) -> None:
     """With the first server frozen only a command every 5 s waits for it; thawed, it is used again."""
-    first, second = servers
+    first, second = redis_pair
     store = open_store(Celery(set_as_current=False), Settings(metrics_store=f"{first.url};{second.url}"))
     assert store is not None
     first_id = store.identity(create=True)
@@ -48,10 +32,10 @@ def test_a_frozen_first_server_costs_its_seconds_at_times(servers: list[RedisSer
     store.close()
 
 
-def test_totals_of_many_fields_come_from_one_server(servers: list[RedisServer]) -> None:
+def test_totals_of_many_fields_come_from_one_server(redis_pair: list[RedisServer]) -> None:
     """A server that is lost while many fields are read makes an error, and no mixture with the next one's."""
-    first, second = servers
-    for server in servers:
+    first, second = redis_pair
+    for server in redis_pair:
         fields = {f"started\0job{server.port}\0\0{number}": 1 for number in range(FIELDS_AT_ONCE + 1)}
         with server.client() as client:
             client.hset("{celery_health}:totals", mapping=fields)

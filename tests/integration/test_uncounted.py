@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from celery import Celery
 from flask import Flask
 
-from tests.support.exposition import Exposition
 from tests.support.nodes import REPLIES, ScriptedNode
 from tests.support.probes import probe
-
-
-def details(app: Flask) -> dict[str, Any]:
-    """What a probe says of the tasks of the one worker; the verdict does not depend on it."""
-    found = probe(app)
-    assert (found.status, found.body["status"]) == (200, "healthy")
-    (worker,) = found.body["details"]["workers"]
-    return {key: value for key, value in worker.items() if key.startswith("tasks_")}
-
-
-def metric(app: Flask, name: str, worker: str) -> float | None:
-    """A gauge of a worker."""
-    return Exposition(app.test_client().get("/metrics").text).get(f"celery_worker_tasks_{name}", hostname=worker)
+from tests.support.task_counts import details, metric
 
 
 def test_a_node_that_did_not_answer_stats_is_not_accused(celery_app: Celery, make_app: Callable[..., Flask]) -> None:

@@ -14,6 +14,7 @@ from celery_health_bp import MonitoredTask
 from celery_health_bp.counting.ledger import Ledger
 from celery_health_bp.counting.recorder import recorder_of
 from celery_health_bp.wire import PUBLISHED_HEADER
+from tests.support.client_apps import user_app
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import wait_until
 from tests.support.servers import RedisServer
@@ -96,31 +97,10 @@ def test_two_apps_in_one_process_count_apart(redis: RedisServer, make_app: Any) 
         )
 
 
-@pytest.fixture
-def publisher(redis: RedisServer) -> Celery:
-    """An app with a task of our class and a plain one, both named as the workers' ``derived``."""
-    app = Celery("upstream", broker=redis.url, set_as_current=False)
-    app.task(name="tests.support.apps.user_jobs.derived", base=MonitoredTask, shared=False)(derived)
-    app.task(name="plain", shared=False)(plain)
-    app.task(name="tests.support.apps.user_jobs.slow_retry", base=MonitoredTask, shared=False)(slow_retry)
-    return app
-
-
-def derived(customer_id: str) -> None:
-    """Stand for the workers' task."""
-
-
-def plain(customer_id: str) -> None:
-    """Be published without a stamp."""
-
-
-def slow_retry(customer_id: str) -> None:
-    """Stand for the workers' task."""
-
-
-def test_the_stamp_is_all_that_our_class_adds_to_a_message(redis: RedisServer, publisher: Celery) -> None:
+def test_the_stamp_is_all_that_our_class_adds_to_a_message(redis: RedisServer) -> None:
     """A message of our class differs from a plain one by one header; headers of the caller survive."""
     headers = {}
+    publisher = user_app(redis.url)
     for name in ("plain", "tests.support.apps.user_jobs.derived"):
         publisher.tasks[name].apply_async(("c",), task_id="same", headers={"mine": "kept"})
         with Redis.from_url(redis.url) as client:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
-from wsgiref.validate import validator
 
 import pytest
 from celery import Celery
 from flask import Flask
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_flask_exporter import PrometheusMetrics
-from werkzeug.test import Client
-from werkzeug.wrappers import Response
 
 from celery_health_bp import CeleryHealth, MetricsMiddleware, Settings, create_api_app, create_metrics_app, mount
 from tests.support.exposition import Exposition
 from tests.support.servers import RedisServer
+from tests.support.wsgi_client import StrictClient
 
 
 @pytest.fixture
-def health(celery_app: Celery) -> Iterable[CeleryHealth]:
-    """Health of the test's Redis, answering soon where there is no worker."""
-    health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=1))
-    yield health
-    health.close()
+def health(celery_app: Celery, make_health: Callable[..., CeleryHealth]) -> CeleryHealth:
+    """Return health with a short deadline: no worker answers in most tests."""
+    return make_health(celery_app, timeout_seconds=1)
 
 
 def hello(environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -35,22 +31,9 @@ def hello(environ: Any, start_response: Any) -> Iterable[bytes]:
     return [body] if environ["REQUEST_METHOD"] == "GET" else []
 
 
-class Watched(Client):
-    """A client whose application is watched by wsgiref's validator and closed after each answer."""
-
-    def open(self, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
-        """Make a request."""
-        return super().open(*args, **{"buffered": True, **kwargs})  # type: ignore[return-value]
-
-
-def client(application: Any) -> Watched:
-    """A client of the application."""
-    return Watched(validator(application), Response)
-
-
 def test_the_api_app_serves_its_endpoints_at_its_root(health: CeleryHealth) -> None:
     """``create_api_app`` answers health, tasks and stats, GET and HEAD, both slash forms."""
-    api = client(create_api_app(health))
+    api = StrictClient(create_api_app(health))
     for path, status in (("/health", 503), ("/health/live/", 200), ("/tasks/", 503), ("/stats", 503), ("/x", 404)):
         assert api.get(path).status_code == status
         head = api.head(path)
@@ -59,7 +42,7 @@ def test_the_api_app_serves_its_endpoints_at_its_root(health: CeleryHealth) -> N
 
 def test_the_metrics_app_serves_its_root_alone(health: CeleryHealth) -> None:
     """``create_metrics_app`` answers at its root; below it is nothing."""
-    metrics = client(create_metrics_app(health))
+    metrics = StrictClient(create_metrics_app(health))
     assert "celery_health_status" in metrics.get("/").text
     assert metrics.head("/").status_code == 200
     assert metrics.get("/x").status_code == 404
@@ -68,7 +51,7 @@ def test_the_metrics_app_serves_its_root_alone(health: CeleryHealth) -> None:
 
 def test_mount_puts_both_beside_any_application(health: CeleryHealth) -> None:
     """``mount`` answers below its prefixes and leaves every other path as it was."""
-    mounted = client(mount(hello, health))
+    mounted = StrictClient(mount(hello, health))
     assert mounted.get("/api/celery/health/live/").json == {"status": "alive"}
     assert "celery_health_status" in mounted.get("/metrics").text
     assert mounted.get("/metricsx").text == "|/metricsx"
@@ -77,7 +60,7 @@ def test_mount_puts_both_beside_any_application(health: CeleryHealth) -> None:
 
 def test_mount_takes_other_places(health: CeleryHealth) -> None:
     """Prefix and path are the user's to choose."""
-    mounted = client(mount(hello, health, api_prefix="/ops", metrics_path="/ops-metrics"))
+    mounted = StrictClient(mount(hello, health, api_prefix="/ops", metrics_path="/ops-metrics"))
     assert mounted.get("/ops/health/live").status_code == 200
     assert "celery_health_status" in mounted.get("/ops-metrics").text
     assert mounted.get("/metrics").text == "|/metrics"
@@ -86,7 +69,7 @@ def test_mount_takes_other_places(health: CeleryHealth) -> None:
 @pytest.mark.parametrize(("prefix", "path"), [("/ops/", "/m/"), ("ops", "m"), ("/ops", "/m")])
 def test_mount_answers_with_and_without_the_slash(health: CeleryHealth, prefix: str, path: str) -> None:
     """However the places are written, each is answered in both forms."""
-    mounted = client(mount(hello, health, api_prefix=prefix, metrics_path=path))
+    mounted = StrictClient(mount(hello, health, api_prefix=prefix, metrics_path=path))
     for form in ("/m", "/m/"):
         assert "celery_health_status" in mounted.get(form).text
     assert mounted.get("/ops/health/live").json == mounted.get("/ops/health/live/").json == {"status": "alive"}
@@ -95,12 +78,12 @@ def test_mount_answers_with_and_without_the_slash(health: CeleryHealth, prefix: 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/metrics/x", "/Metrics", "/metricsx"])
 def test_the_middleware_matches_its_path_exactly(health: CeleryHealth, path: str) -> None:
     """Every path but the very one is the application's."""
-    assert client(MetricsMiddleware(hello, health)).get(path).text == f"|{path}"
+    assert StrictClient(MetricsMiddleware(hello, health)).get(path).text == f"|{path}"
 
 
 def test_the_middleware_answers_get_and_head(health: CeleryHealth) -> None:
     """GET gives the exposition, HEAD its headers, anything else 405 with the error body."""
-    metrics = client(MetricsMiddleware(hello, health, path="/m"))
+    metrics = StrictClient(MetricsMiddleware(hello, health, path="/m"))
     got, head, posted = metrics.get("/m"), metrics.head("/m"), metrics.post("/m")
     assert (got.status_code, got.headers["Cache-Control"]) == (200, "no-store")
     assert (head.status_code, head.data, head.headers["Content-Type"]) == (200, b"", got.headers["Content-Type"])
@@ -124,7 +107,7 @@ def test_content_is_negotiated_and_nonsense_gets_text(
     health: CeleryHealth, accept: str | None, content_type: str | tuple[str, str]
 ) -> None:
     """OpenMetrics for who asks for it, the text format for everybody else, never an error."""
-    answer = client(create_metrics_app(health)).get("/", headers={"Accept": accept} if accept else {})
+    answer = StrictClient(create_metrics_app(health)).get("/", headers={"Accept": accept} if accept else {})
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith(content_type)
     assert answer.text.endswith("# EOF\n") == answer.headers["Content-Type"].startswith("application")
@@ -157,7 +140,7 @@ def test_with_a_multiprocess_folder_all_processes_are_joined(
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     registry = CollectorRegistry()
     Counter("only_here", "In this process's memory.", registry=registry).inc()
-    answer = client(MetricsMiddleware(hello, health, registry=registry)).get("/metrics")
+    answer = StrictClient(MetricsMiddleware(hello, health, registry=registry)).get("/metrics")
     assert "celery_health_status" in answer.text
     assert "only_here" not in answer.text
 
@@ -166,7 +149,7 @@ def test_with_a_multiprocess_folder_all_processes_are_joined(
 def test_the_namespace_is_the_user_s(celery_app: Celery, namespace: str, prefix: str) -> None:
     """``namespace`` is the first part of the job families, and may be empty."""
     health = CeleryHealth(lambda: celery_app, Settings(namespace=namespace, timeout_seconds=0.3))
-    text = client(create_metrics_app(health)).get("/").text
+    text = StrictClient(create_metrics_app(health)).get("/").text
     health.close()
     assert f"\n# TYPE {prefix}_started_total counter\n" in text
 
@@ -174,7 +157,7 @@ def test_the_namespace_is_the_user_s(celery_app: Celery, namespace: str, prefix:
 def test_a_scrape_without_broker_is_200_and_says_so(health: CeleryHealth, redis: RedisServer) -> None:
     """A broken source is a 0 in ``celery_health_scrape_success``, never a failed scrape."""
     redis.stop()
-    answer = client(create_metrics_app(health)).get("/")
+    answer = StrictClient(create_metrics_app(health)).get("/")
     found = Exposition(answer.text)
     assert answer.status_code == 200
     assert found.total("celery_health_scrape_success") == 0
@@ -184,6 +167,6 @@ def test_a_scrape_without_broker_is_200_and_says_so(health: CeleryHealth, redis:
 
 def test_a_client_that_takes_gzip_gets_it(health: CeleryHealth) -> None:
     """``Accept-Encoding: gzip`` is honoured, as prometheus_client does."""
-    answer = client(create_metrics_app(health)).get("/", headers={"Accept-Encoding": "gzip"})
+    answer = StrictClient(create_metrics_app(health)).get("/", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"
     assert b"celery_health_status" in gzip.decompress(answer.data)

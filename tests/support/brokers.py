@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,8 @@ from flask import Flask
 from kombu import pools
 
 from tests.support import leaks
-from tests.support.servers import RabbitServer, RedisServer, missing_rabbitmq
+from tests.support.nodes import ScriptedNode
+from tests.support.servers import DURABLE, RabbitServer, RedisServer, missing_rabbitmq
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -77,9 +79,34 @@ def rabbit(rabbit_node: RabbitServer, _nothing_left: None, request: pytest.Fixtu
 
 
 @pytest.fixture
+def redis_pair(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """Two independent Redis servers that keep their data when they are killed."""
+    servers = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        servers.append(RedisServer(tmp_path / name, *DURABLE))
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
 def celery_app(redis: RedisServer) -> Celery:
     """A client of the workers of ``tests.support.apps.jobs`` on the test's Redis."""
     return Celery("upstream", broker=redis.url)
+
+
+@pytest.fixture
+def rabbit_app(rabbit: RabbitServer) -> Celery:
+    """A client of the workers of ``tests.support.apps.jobs`` on RabbitMQ."""
+    return Celery("upstream", broker=rabbit.url)
+
+
+@pytest.fixture
+def node(celery_app: Celery) -> Iterator[ScriptedNode]:
+    """A scripted node on the test's Redis that replies at once."""
+    with ScriptedNode(celery_app, "node1@testhost") as one:
+        yield one
 
 
 @pytest.fixture

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
+#: Options of a Redis that keeps its data when it is killed.
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
 def free_port() -> int:
     """A port that the system hands out now."""
     with socket.socket() as listener:

@@ -1,15 +1,28 @@
 """Fixtures of these tests: brokers, worker and web processes."""
 
-from tests.support.brokers import admin, app, celery_app, rabbit, rabbit_node, redis
+from tests.support.brokers import (
+    admin,
+    app,
+    celery_app,
+    node,
+    rabbit,
+    rabbit_app,
+    rabbit_node,
+    redis,
+    redis_pair,
+)
 from tests.support.fleets import start_web, start_worker, started
 
 __all__ = [
     "admin",
     "app",
     "celery_app",
+    "node",
     "rabbit",
+    "rabbit_app",
     "rabbit_node",
     "redis",
+    "redis_pair",
     "start_web",
     "start_worker",
     "started",

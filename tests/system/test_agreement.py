@@ -9,7 +9,7 @@ from celery import Celery
 from flask import Flask
 
 from tests.support.exposition import Exposition
-from tests.support.probes import probe
+from tests.support.probes import store_notes
 from tests.support.processes import Worker as WorkerProcess
 from tests.support.processes import wait_until
 from tests.support.servers import RedisServer
@@ -18,13 +18,6 @@ from tests.support.servers import RedisServer
 def store_read(web: Flask) -> float | None:
     """What a scrape says of the store."""
     return Exposition(web.test_client().get("/metrics").text).get("celery_health_scrape_success", source="store")
-
-
-def of_store(web: Flask) -> list[str]:
-    """The sentences on stores that differ."""
-    found = probe(web)
-    assert (found.status, found.body["status"]) == (200, "healthy")
-    return [note for note in found.notes.splitlines() if note.startswith("Job totals of")]
 
 
 def test_a_process_that_reads_another_store_than_the_worker_fills_says_so(
@@ -42,10 +35,10 @@ def test_a_process_that_reads_another_store_than_the_worker_fills_says_so(
     }
     for own, settings in differing.items():
         web = make_app(celery_app, cache_seconds=0, **settings)
-        assert of_store(web) == [filled + own + same]
+        assert store_notes(web) == [filled + own + same]
         assert store_read(web) == 0
     web = make_app(celery_app, cache_seconds=0)
-    assert (of_store(web), store_read(web)) == ([], 1)
+    assert (store_notes(web), store_read(web)) == ([], 1)
 
 
 def test_a_worker_that_keeps_its_totals_is_reported_once_in_the_log(
@@ -59,7 +52,7 @@ def test_a_worker_that_keeps_its_totals_is_reported_once_in_the_log(
     worker = start_worker(redis.url, environ={"CELERY_HEALTH_METRICS_STORE": "control"})
     web = make_app(celery_app, cache_seconds=0)
     for _ in range(2):
-        (sentence,) = of_store(web)
+        (sentence,) = store_notes(web)
     assert sentence.startswith(f'Job totals of {worker.name} stay in memory (metrics_store="control"), but this')
     assert [record.getMessage() for record in caplog.records].count(sentence) == 1
     assert store_read(web) == 0
@@ -76,11 +69,11 @@ def test_one_store_under_two_names_is_one_also_after_it_was_emptied(
     )
     settings = {"metrics_store": f"{place.replace('127.0.0.1', 'localhost')}/1", "cache_seconds": 0}
     web = make_app(celery_app, **settings)
-    assert (of_store(web), store_read(web)) == ([], 1)
+    assert (store_notes(web), store_read(web)) == ([], 1)
     with redis.client() as client:
         client.execute_command("SELECT", 1)
         client.flushdb()
-    assert (of_store(web), store_read(web)) == ([], 1)
+    assert (store_notes(web), store_read(web)) == ([], 1)
     newcomer = make_app(celery_app, **settings)
-    wait_until(lambda: of_store(newcomer) == [], "the worker has given the store a new id")
-    assert of_store(web) == []
+    wait_until(lambda: store_notes(newcomer) == [], "the worker has given the store a new id")
+    assert store_notes(web) == []

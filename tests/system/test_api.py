@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -17,17 +16,11 @@ from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
 from celery_health_bp.versions import DIFFERENCES
+from tests.support.probes import BASE, get
 from tests.support.processes import Worker, wait_until
 from tests.support.servers import RedisServer
 
-BASE = "/api/celery"
 POOL = "prefork" if DIFFERENCES["pool_implementation"].holds else None
-
-
-def get(client: FlaskClient, path: str, **arguments: Any) -> tuple[int, Any]:
-    """Status and body of a GET below the prefix."""
-    response = client.get(f"{BASE}/{path}", **arguments)
-    return response.status_code, response.get_json()
 
 
 def test_healthy_body_is_the_contracts(

@@ -7,24 +7,12 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from celery import Celery
 from flask import Flask
 
+from tests.support.client_apps import named_app
 from tests.support.probes import probe
 from tests.support.processes import ROOT, Worker, celery_environ, wait_until
 from tests.support.servers import RedisServer
-
-
-def holding(name: str, broker_url: str) -> Celery:
-    """The application of this name as its own web process has it: with its tasks."""
-    app = Celery(name, broker=broker_url, set_as_current=False)
-    app.task(name=f"{name}.work", shared=False)(work)
-    return app
-
-
-def work() -> None:
-    """A job."""
-
 
 #: Whom an app of another name than the workers' counts, in a process of its own.
 CLIENT = """
@@ -70,7 +58,7 @@ def test_a_worker_of_another_application_is_none_of_ours(
     redis: RedisServer, two_fleets: dict[str, Worker], make_app: Callable[..., Flask]
 ) -> None:
     """When the only worker of a ends, a is 503 and names that of b, b stays 200; a client without tasks counts both."""
-    a, b = holding("a", redis.url), holding("b", redis.url)
+    a, b = named_app("a", redis.url), named_app("b", redis.url)
     with a, b:
         a.conf.task_default_queue, b.conf.task_default_queue = "queue-a", "queue-b"
         app_a, app_b = (make_app(app, cache_seconds=0, timeout_seconds=2) for app in (a, b))

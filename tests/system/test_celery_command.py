@@ -11,25 +11,11 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from tests.support.celery_command import COMMAND, run
 from tests.support.processes import ROOT, Process, Worker, celery_environ, wait_until
 from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.measured
-
-COMMAND = [sys.executable, "-m", "celery", "-A", "tests.support.apps.jobs:app", "health"]
-
-
-def run(broker_url: str, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command on the app of ``tests.support.apps.jobs``."""
-    return subprocess.run(
-        [*COMMAND, *options],
-        env=celery_environ(broker_url, environ),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
 
 
 def test_it_prints_what_the_flask_command_prints(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:

@@ -12,6 +12,7 @@ from celery import Celery
 from tests.support.cluster import Cluster
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import Worker, wait_until
+from tests.support.publishing import send
 from tests.support.servers import RedisServer
 
 
@@ -29,12 +30,6 @@ def started(store: str, broker: str, start_worker: Callable[..., Worker]) -> Wor
     """A worker whose totals go there."""
     environ = {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
     return start_worker(broker, environ=environ)
-
-
-def send(client: Celery, number: int) -> None:
-    """Publish jobs that return at once."""
-    for _ in range(number):
-        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
 
 
 def completed(web: Any) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -12,24 +10,11 @@ import pytest
 from celery import Celery
 
 from tests.support.nodes import ScriptedNode
-from tests.support.probes import PATH
+from tests.support.probes import PATH, statuses
 from tests.support.processes import Web, wait_until
 from tests.support.servers import RabbitServer, RedisServer
 
 pytestmark = pytest.mark.deadline
-
-
-@pytest.fixture
-def node(celery_app: Celery) -> Iterator[ScriptedNode]:
-    """A node that answers at once."""
-    with ScriptedNode(celery_app, "node1@testhost") as one:
-        yield one
-
-
-def statuses(ask: Callable[[], int], times: int, threads: int) -> Counter[int]:
-    """How often each status came, asked from so many threads at once."""
-    with ThreadPoolExecutor(threads) as pool:
-        return Counter(future.result() for future in [pool.submit(ask) for _ in range(times)])
 
 
 def status_of(web: Web) -> int:

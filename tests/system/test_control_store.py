@@ -15,32 +15,21 @@ from celery import Celery
 from celery_health_bp.versions import DIFFERENCES
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import Web, Worker, wait_until
+from tests.support.publishing import send
 from tests.support.servers import RabbitServer
 
 COMPLETED = f"{JOB}_completed_total"
 
 
-def send(client: Celery, number: int) -> None:
-    """Publish jobs that return at once."""
-    for _ in range(number):
-        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
-
-
-@pytest.fixture
-def client(rabbit: RabbitServer) -> Celery:
-    """A client of the workers on RabbitMQ."""
-    return Celery("upstream", broker=rabbit.url)
-
-
 def test_each_worker_on_rabbitmq_gives_its_own_counts(
-    rabbit: RabbitServer, client: Celery, start_worker: Callable[..., Worker], start_web: Callable[..., Web]
+    rabbit: RabbitServer, rabbit_app: Celery, start_worker: Callable[..., Worker], start_web: Callable[..., Web]
 ) -> None:
     """Two workers' attempts are read through the broker alone, every series with its worker."""
     names = ["worker1@testhost", "worker2@testhost"]
     for name in names:
         start_worker(rabbit.url, name=name.partition("@")[0], concurrency=1)
     web = start_web(rabbit.url)
-    send(client, 60)
+    send(rabbit_app, 60)
     wait_until(lambda: Exposition.read(web.url).total(COMPLETED) == 60, "all are counted", 40)
     found = Exposition.read(web.url)
     assert sorted(labels["worker"] for labels, _ in found.series(COMPLETED)) == names
@@ -50,13 +39,13 @@ def test_each_worker_on_rabbitmq_gives_its_own_counts(
 
 
 def test_a_worker_without_the_package_is_left_out(
-    rabbit: RabbitServer, client: Celery, start_worker: Callable[..., Worker], start_web: Callable[..., Web]
+    rabbit: RabbitServer, rabbit_app: Celery, start_worker: Callable[..., Worker], start_web: Callable[..., Web]
 ) -> None:
     """A worker that knows nothing of our command costs no time and no error line."""
     start_worker(rabbit.url, name="monitored", concurrency=1)
     plain = start_worker(rabbit.url, name="plain", app="tests.support.apps.plain_jobs:app", concurrency=1)
     web = start_web(rabbit.url)
-    send(client, 20)
+    send(rabbit_app, 20)
     wait_until(lambda: Exposition.read(web.url).get("celery_workers") == 2, "both workers answer", 30)
     wait_until(lambda: Exposition.read(web.url).total(COMPLETED) > 0, "some are counted", 30)
     found = Exposition.read(web.url)
@@ -66,17 +55,17 @@ def test_a_worker_without_the_package_is_left_out(
 
 
 def test_a_worker_that_answers_late_costs_one_scrape(
-    rabbit: RabbitServer, client: Celery, start_worker: Callable[..., Worker], make_app: Any
+    rabbit: RabbitServer, rabbit_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
     """The first scrape waits for a frozen worker until its deadline, the next ones do not wait for it."""
     start_worker(rabbit.url, name="worker1", concurrency=1)
     frozen = start_worker(rabbit.url, name="worker2", concurrency=1)
-    web = make_app(client, cache_seconds=0).test_client()
+    web = make_app(rabbit_app, cache_seconds=0).test_client()
 
     def read() -> Exposition:
         return Exposition(web.get("/metrics").text)
 
-    send(client, 40)
+    send(rabbit_app, 40)
     wait_until(lambda: read().total(COMPLETED) == 40, "all are counted", 40)
     frozen.send_signal(signal.SIGSTOP)
     read()

@@ -9,24 +9,11 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from tests.support.probes import Probe, probe, wait_for_workers
+from tests.support.probes import TIMEOUT, in_time, probe, wait_for_workers
 from tests.support.processes import Worker
 from tests.support.servers import RabbitServer
 
 pytestmark = pytest.mark.deadline
-
-TIMEOUT = 1.0
-
-
-def in_time(found: Probe, seconds: float = TIMEOUT) -> bool:
-    """The promise: ``timeout_seconds`` and a fifth."""
-    return found.seconds <= seconds * 1.2
-
-
-@pytest.fixture
-def rabbit_app(rabbit: RabbitServer) -> Celery:
-    """A client of the workers on RabbitMQ."""
-    return Celery("upstream", broker=rabbit.url)
 
 
 def test_a_stopped_broker_is_right_again_when_its_workers_are(

@@ -19,12 +19,6 @@ from tests.support.servers import RabbitServer, RedisServer
 pytestmark = pytest.mark.deadline
 
 
-@pytest.fixture
-def app(celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:
-    """An application without cache."""
-    return make_app(celery_app, cache_seconds=0)
-
-
 def test_a_worker_in_warm_shutdown_leaves_the_list(
     redis: RedisServer, celery_app: Celery, app: Flask, start_worker: Callable[..., Worker]
 ) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from celery import Celery
 
-from celery_health_bp import CeleryHealth, Settings
+from celery_health_bp import CeleryHealth
 from celery_health_bp.asking.fleet import COMMANDS, REST
 from celery_health_bp.asking.replies import facts_of, worker_of
 from celery_health_bp.counting.snapshot import MAX_TASKS
@@ -20,11 +20,9 @@ from tests.support.servers import RedisServer
 
 
 @pytest.fixture
-def health(celery_app: Celery) -> Iterator[CeleryHealth]:
-    """Health without a cache."""
-    health = CeleryHealth(lambda: celery_app, Settings(cache_seconds=0))
-    yield health
-    health.close()
+def health(celery_app: Celery, make_health: Callable[..., CeleryHealth]) -> CeleryHealth:
+    """Return health without a cache."""
+    return make_health(celery_app, cache_seconds=0)
 
 
 def published(redis: RedisServer) -> int:

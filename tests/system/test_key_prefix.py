@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from celery import Celery
 from flask import Flask
 
+from tests.support.client_apps import PREFIX, prefixed_app
 from tests.support.probes import probe
 from tests.support.processes import Worker, wait_until
 from tests.support.servers import RedisServer
-
-PREFIX = "tenant:"
-
-
-def tenant(broker_url: str) -> Celery:
-    """A client of the workers of ``tests.support.apps.tenant_jobs``, with their prefix."""
-    app = Celery("tenant", broker=broker_url, set_as_current=False)
-    app.conf.broker_transport_options = {"global_keyprefix": PREFIX}
-    return app
 
 
 def test_lengths_are_those_under_the_prefix(
@@ -34,7 +25,7 @@ def test_lengths_are_those_under_the_prefix(
         environ={"TENANT_KEY_PREFIX": PREFIX, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"},
         ready=False,
     )
-    with tenant(redis.url) as celery_app:
+    with prefixed_app(redis.url) as celery_app:
         wait_until(lambda: celery_app.control.ping(timeout=0.5), "the worker answers")
         celery_app.send_task("tenant.work", queue="elsewhere")
         with celery_app.producer_pool.acquire(block=True) as producer:

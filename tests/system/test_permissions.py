@@ -5,34 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 
 import pytest
 from celery import Celery
 from flask import Flask
 
-from tests.support.pages import blocks
+from tests.support.permissions import PASSWORD, grant, granted
 from tests.support.probes import probe
 from tests.support.processes import ROOT, Process, celery_environ, wait_until
 from tests.support.servers import RabbitServer, RedisServer
-
-PAGE = "permissions.md"
-PASSWORD = "s3cret"
-
-
-def granted(language: str) -> list[list[str]]:
-    """Each block of the page in this language, as commands."""
-    return [text.replace("PASSWORD", PASSWORD).splitlines() for text in blocks(PAGE, language)]
-
-
-def grant(redis: RedisServer, *command_lists: list[str]) -> str:
-    """Make the user; return the URL with it."""
-    with redis.client() as client:
-        for command in chain(*command_lists):
-            client.execute_command(*command.split())
-        client.connection_pool.disconnect()
-    return redis.url.replace("//", f"//celery:{PASSWORD}@")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from flask import Flask
 from tests.support.exposition import JOB, Exposition
 from tests.support.probes import Probe, probe
 from tests.support.processes import Worker, wait_until
+from tests.support.publishing import send
 from tests.support.sentinel import MASTER, SentinelGroup
 from tests.support.servers import RedisServer
 
@@ -43,12 +44,6 @@ def started(group: SentinelGroup, start_worker: Callable[..., Worker], store: st
     """A worker behind the sentinels."""
     environ = {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
     return start_worker(group.url, app="tests.support.apps.sentinel_jobs:app", environ=environ)
-
-
-def send(client: Celery, number: int) -> None:
-    """Publish jobs that return at once."""
-    for _ in range(number):
-        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
 
 
 def completed(web: Flask) -> float:

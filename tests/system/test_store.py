@@ -21,9 +21,8 @@ from celery_health_bp.stores import RedisStore
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import Worker, wait_until
 from tests.support.proxy import Proxy
-from tests.support.servers import RedisServer
-
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+from tests.support.publishing import send
+from tests.support.servers import DURABLE, RedisServer
 
 
 @pytest.fixture
@@ -46,12 +45,6 @@ def read(celery_app: Celery, make_app: Any, totals: RedisServer) -> Callable[[],
 def environ(store_url: str, interval: float = 0.1) -> dict[str, str]:
     """Of a worker whose totals go there."""
     return {"CELERY_HEALTH_METRICS_STORE": store_url, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": str(interval)}
-
-
-def send(client: Celery, number: int) -> None:
-    """Publish jobs that return at once."""
-    for _ in range(number):
-        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
 
 
 def completed(read: Callable[[], Exposition]) -> float:

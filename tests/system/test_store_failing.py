@@ -12,16 +12,11 @@ from redis import Redis
 from tests.support.exposition import JOB, Exposition
 from tests.support.probes import probe
 from tests.support.processes import Worker, wait_until
+from tests.support.publishing import send
 from tests.support.servers import RedisServer
 
 TOTALS = "{celery_health}:totals"
 FAST = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
-
-
-def send(client: Celery, number: int) -> None:
-    """Publish jobs that return at once."""
-    for _ in range(number):
-        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
 
 
 def not_known(app: Any) -> list[str]:

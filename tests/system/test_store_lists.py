@@ -1,11 +1,10 @@
-"""Totals on a list of servers: where kombu's order leads, and what a process that ends cannot send."""
+"""Totals on a list of redis_pair: where kombu's order leads, and what a process that ends cannot send."""
 
 from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,32 +15,13 @@ from celery_health_bp.stores import RedisStore
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import Worker, wait_until
 from tests.support.proxy import Proxy
+from tests.support.publishing import send
 from tests.support.servers import RedisServer, free_port
-
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[list[RedisServer]]:
-    """Two servers that know nothing of each other and keep their data."""
-    made = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        made.append(RedisServer(tmp_path / name, *DURABLE))
-    yield made
-    for server in made:
-        server.stop()
 
 
 def environ(store: str) -> dict[str, str]:
     """Of a worker whose totals go there."""
     return {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
-
-
-def send(client: Celery, number: int) -> None:
-    """Publish jobs that return at once."""
-    for _ in range(number):
-        client.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "123"})
 
 
 def completed(web: Any) -> float:
@@ -70,11 +50,11 @@ def test_totals_follow_a_list_of_brokers_whose_first_is_down(
 
 
 def test_totals_go_on_at_the_second_server_and_come_back(
-    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
+    redis: RedisServer, redis_pair: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
     make_app: Any,
 ) -> None:  # fmt: skip
     """The first server dies and comes back: counts are on the second meanwhile, and the web reads there too."""
-    first, second = servers
+    first, second = redis_pair
     urls = f"{first.url};{second.url}"
     worker = start_worker(redis.url, environ=environ(urls))
     web, on_second = (make_app(celery_app, metrics_store=url).test_client() for url in (urls, second.url))
@@ -97,11 +77,11 @@ def test_totals_go_on_at_the_second_server_and_come_back(
 
 
 def test_a_lost_reply_sends_no_batch_to_the_second_server(
-    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
+    redis: RedisServer, redis_pair: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
     make_app: Any,
 ) -> None:  # fmt: skip
     """A connection that is cut after the first server has added a batch: it is there once, and not on the second."""
-    first, second = servers
+    first, second = redis_pair
     with Proxy(first.port) as proxy:
         worker = start_worker(redis.url, environ=environ(f"{proxy.url};{second.url}"))
         web, on_second = (make_app(celery_app, metrics_store=url).test_client() for url in (first.url, second.url))
@@ -115,11 +95,11 @@ def test_a_lost_reply_sends_no_batch_to_the_second_server(
 
 @pytest.mark.measured
 def test_what_a_stopping_worker_cannot_send_is_logged_with_its_numbers(
-    redis: RedisServer, servers: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker]
+    redis: RedisServer, redis_pair: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker]
 ) -> None:
-    """With all servers down a worker that stops says once how many attempts of each task are lost, and ends."""
-    worker = start_worker(redis.url, environ=environ(";".join(server.url for server in servers)))
-    for server in servers:
+    """With all redis_pair down a worker that stops says once how many attempts of each task are lost, and ends."""
+    worker = start_worker(redis.url, environ=environ(";".join(server.url for server in redis_pair)))
+    for server in redis_pair:
         server.stop()
     send(celery_app, 3)
     celery_app.send_task("tests.support.apps.jobs.fail")
@@ -134,4 +114,4 @@ def test_what_a_stopping_worker_cannot_send_is_logged_with_its_numbers(
         "tests.support.apps.jobs.fail: 1 started, 1 failed; tests.support.apps.jobs.work: 3 started, 3 completed"
         in found[0][1]
     )
-    assert all(f"Redis at 127.0.0.1:{server.port}" in found[0][1] for server in servers)
+    assert all(f"Redis at 127.0.0.1:{server.port}" in found[0][1] for server in redis_pair)

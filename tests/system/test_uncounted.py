@@ -5,32 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from celery import Celery
 from flask import Flask
 
-from tests.support.exposition import Exposition
 from tests.support.probes import probe
 from tests.support.processes import Worker, celery_environ
 from tests.support.servers import RedisServer
+from tests.support.task_counts import details, metric
 
 #: The longest name that is shown, of a task that has a longer one.
 LONG = f"jobs.{'a' * 95}"
-
-
-def details(app: Flask) -> dict[str, Any]:
-    """What a probe says of the tasks of the one worker; the verdict does not depend on it."""
-    found = probe(app)
-    assert (found.status, found.body["status"]) == (200, "healthy")
-    (worker,) = found.body["details"]["workers"]
-    return {key: value for key, value in worker.items() if key.startswith("tasks_")}
-
-
-def metric(app: Flask, name: str, worker: str) -> float | None:
-    """A gauge of a worker."""
-    return Exposition(app.test_client().get("/metrics").text).get(f"celery_worker_tasks_{name}", hostname=worker)
 
 
 def test_tasks_that_are_not_counted_are_named_everywhere(

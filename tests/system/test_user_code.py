@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from celery_health_bp import MonitoredTask
 from celery_health_bp.wire import PUBLISHED_HEADER
+from tests.support.client_apps import user_app
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import Worker, wait_until
 from tests.support.servers import RedisServer
@@ -134,32 +134,11 @@ def test_nothing_that_a_resolver_raises_ends_the_worker(
     assert worker.output().count("customer_resolver failed for task tests.support.apps.user_jobs.order") == 1
 
 
-@pytest.fixture
-def publisher(redis: RedisServer) -> Celery:
-    """An app with a task of our class and a plain one, both named as the workers' ``derived``."""
-    app = Celery("upstream", broker=redis.url, set_as_current=False)
-    app.task(name="tests.support.apps.user_jobs.derived", base=MonitoredTask, shared=False)(derived)
-    app.task(name="plain", shared=False)(plain)
-    app.task(name="tests.support.apps.user_jobs.slow_retry", base=MonitoredTask, shared=False)(slow_retry)
-    return app
-
-
-def derived(customer_id: str) -> None:
-    """Stand for the workers' task."""
-
-
-def plain(customer_id: str) -> None:
-    """Be published without a stamp."""
-
-
-def slow_retry(customer_id: str) -> None:
-    """Stand for the workers' task."""
-
-
 def test_the_wait_lasts_from_publishing_or_eta_to_the_start(
-    redis: RedisServer, publisher: Celery, start_worker: Callable[..., Worker], read: Any
+    redis: RedisServer, start_worker: Callable[..., Worker], read: Any
 ) -> None:
     """A job waits since it was published, one with an ETA since then, one sent by name is not observed."""
+    publisher = user_app(redis.url)
     wait = f"{JOB}_queue_wait_seconds"
     name = "tests.support.apps.user_jobs.derived"
     began = time.monotonic()
@@ -176,9 +155,10 @@ def test_the_wait_lasts_from_publishing_or_eta_to_the_start(
 
 
 def test_a_stamp_that_is_no_time_is_not_observed(
-    redis: RedisServer, publisher: Celery, start_worker: Callable[..., Worker], read: Any
+    redis: RedisServer, start_worker: Callable[..., Worker], read: Any
 ) -> None:
     """A header of our name with anything else in it costs neither the count nor an error."""
+    publisher = user_app(redis.url)
     stamps = ["now", 1.5e9, float("nan"), True, -1, 0, 10**400, None, [1], int(time.time())]
     for stamp in stamps:
         publisher.send_task(
@@ -195,10 +175,9 @@ def test_a_stamp_that_is_no_time_is_not_observed(
     assert found.get("celery_health_internal_errors_total") in (None, 0)
 
 
-def test_a_retry_is_stamped_anew(
-    redis: RedisServer, publisher: Celery, start_worker: Callable[..., Worker], read: Any
-) -> None:
+def test_a_retry_is_stamped_anew(redis: RedisServer, start_worker: Callable[..., Worker], read: Any) -> None:
     """An attempt that ran for two seconds and is retried at once does not count them as waiting."""
+    publisher = user_app(redis.url)
     start_worker(redis.url, app=APP, environ=FAST)
     publisher.tasks["tests.support.apps.user_jobs.slow_retry"].delay("c")
     wait_until(lambda: read().ended() == 2, "both attempts are over", 30)

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-from wsgiref.validate import validator
+from collections.abc import Callable
 
 import pytest
 from celery import Celery
 from flask import Flask
 from prometheus_client import CollectorRegistry
 from prometheus_flask_exporter import PrometheusMetrics
-from werkzeug.test import Client
-from werkzeug.wrappers import Response
 
-from celery_health_bp import CeleryHealth, MetricsMiddleware, Settings, create_metrics_app
+from celery_health_bp import CeleryHealth, MetricsMiddleware, create_metrics_app
 from tests.support.exposition import Exposition
 from tests.support.processes import Worker
 from tests.support.servers import RedisServer
+from tests.support.wsgi_client import StrictClient
 
 
 @pytest.fixture
-def health(celery_app: Celery) -> Iterable[CeleryHealth]:
-    """Health of the test's Redis, answering soon where there is no worker."""
-    health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=1))
-    yield health
-    health.close()
-
-
-class Watched(Client):
-    """A client whose application is watched by wsgiref's validator and closed after each answer."""
-
-    def open(self, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
-        """Make a request."""
-        return super().open(*args, **{"buffered": True, **kwargs})  # type: ignore[return-value]
-
-
-def client(application: Any) -> Watched:
-    """A client of the application."""
-    return Watched(validator(application), Response)
+def health(celery_app: Celery, make_health: Callable[..., CeleryHealth]) -> CeleryHealth:
+    """Return health with a short deadline: no worker answers in most tests."""
+    return make_health(celery_app, timeout_seconds=1)
 
 
 def test_the_application_s_own_metrics_join_the_exposition(
@@ -62,7 +44,7 @@ def test_families_have_the_names_and_types_of_the_contract(
 ) -> None:
     """Every family of the contract is there, with its type, before any job has run."""
     start_worker(redis.url)
-    found = Exposition(client(create_metrics_app(health)).get("/").text)
+    found = Exposition(StrictClient(create_metrics_app(health)).get("/").text)
     kinds = ("started", "completed", "failed", "retried", "aborted", "discarded")
     expected = {f"upstream_background_job_{kind}": "counter" for kind in kinds}
     expected |= {f"upstream_background_job_{name}_seconds": "histogram" for name in ("duration", "queue_wait")}

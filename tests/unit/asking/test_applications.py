@@ -6,22 +6,12 @@ from celery import Celery
 
 from celery_health_bp import CeleryHealth
 from celery_health_bp.asking.applications import own_names
-
-
-def holding(name: str, broker_url: str) -> Celery:
-    """The application of this name as its own web process has it: with its tasks."""
-    app = Celery(name, broker=broker_url, set_as_current=False)
-    app.task(name=f"{name}.work", shared=False)(work)
-    return app
-
-
-def work() -> None:
-    """A job."""
+from tests.support.client_apps import named_app
 
 
 def test_applications_of_one_process_are_kept_apart_from_the_start() -> None:
     """Of two applications with a health each, the one does not count the other's workers, whichever is asked first."""
-    with holding("a", "memory://") as a, holding("b", "memory://") as b:
+    with named_app("a", "memory://") as a, named_app("b", "memory://") as b:
         CeleryHealth(a), CeleryHealth(b)
         assert "b" not in (own_names(a) or {"b"})
         assert "a" not in (own_names(b) or {"a"})
