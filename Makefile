@@ -9,12 +9,15 @@ TYPED := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/pyright --
 TOGETHER := -n 4 --dist loadgroup -m "not deadline
 ALONE := -m "deadline
 
+# The variable keeps the theme from advertising its successor.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-all lint docs matrix bench clean
+.PHONY: help demo test test-unit test-all lint docs docs-serve matrix bench clean
 
 help: ## list the targets
 	@echo 'Times are for two cores and a warm pip cache.'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/demo ## broker, worker, web server and jobs, until Ctrl-C; PORT=8000 (20 s to start)
 	@$(BIN)/python -m examples.demo
@@ -42,8 +45,11 @@ lint: .venv/lint ## ruff, mypy, pyright, interrogate, import-linter (about 1 min
 	$(BIN)/interrogate celery_health_bp
 	$(BIN)/lint-imports
 
-docs: .venv/test ## docs/api.md, from the docstrings (1 s)
-	$(BIN)/python docs/api.py
+docs: .venv/docs ## the documentation as a site, in site/ (about 5 s)
+	$(MKDOCS) build --strict
+
+docs-serve: .venv/docs ## the same site, rebuilt while you write, until Ctrl-C; PORT=8000 (5 s to start)
+	$(MKDOCS) serve --dev-addr 127.0.0.1:$(or $(PORT),8000)
 
 matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed (about 1 h)
 	.ci/tox run-parallel --parallel 3 --parallel-no-spinner
@@ -52,10 +58,10 @@ bench: .venv/test .bench/installed ## what checks and counting cost, beside what
 	$(BIN)/python -m benchmarks
 
 clean: ## delete what make made
-	rm -rf .venv .bench .tox build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .bench .tox build dist site *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # One stamp file per extra: install again when the requirements have changed.
-.venv/demo .venv/test .venv/lint: setup.cfg pyproject.toml
+.venv/demo .venv/docs .venv/test .venv/lint: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(@F)]'

@@ -29,7 +29,7 @@ class _Rest(PathConverter):
 def create_blueprint(health: CeleryHealth) -> Blueprint:
     """A blueprint with ``health/``, ``health/live/``, ``tasks/``, ``stats/`` and ``flask celery-health``.
 
-    Register it with the prefix of your choice::
+    Register it with the prefix of your choice:
 
         app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
 

@@ -64,7 +64,7 @@ def monitor_task(function: F) -> F:
     only the time in the queue is not known. The function itself is returned:
     Celery checks arguments against its signature.
 
-    Example::
+    For example:
 
         @shared_task
         @monitor_task

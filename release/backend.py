@@ -1,8 +1,11 @@
-"""setuptools' build backend without two of its surprises.
+"""setuptools' build backend with reproducible files and a description whose links work.
 
-Its sdist holds the time of the build, and the owner and the permissions of the
-checkout: here it is the same byte for byte whenever it is built. Its wheel holds
-what an earlier build has left in ``build/``: here it is made anew.
+- setuptools' sdist holds the time of the build, and the owner and the permissions of
+  the checkout. Here the same sources give the same bytes.
+- setuptools' wheel packs files that an earlier build left in ``build/``. Here ``build/lib``
+  is deleted first.
+- A package index shows the README without the repository: its relative links become
+  absolute once ``url`` is set in ``setup.cfg``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from links import in_project, project_url, rewrite
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
@@ -24,8 +28,10 @@ from setuptools.build_meta import (
     prepare_metadata_for_build_editable,
     prepare_metadata_for_build_wheel,
 )
+from setuptools.command.egg_info import egg_info
 
 __all__ = [
+    "EggInfo",
     "build_editable",
     "build_sdist",
     "build_wheel",
@@ -37,8 +43,19 @@ __all__ = [
 ]
 
 
+class EggInfo(egg_info):
+    """Writes the metadata of sdist, wheel and editable install (``cmdclass`` in ``setup.cfg``)."""
+
+    def finalize_options(self) -> None:
+        """Make the relative links of the long description absolute."""
+        super().finalize_options()
+        metadata = self.distribution.metadata
+        if project_url():
+            metadata.long_description = rewrite(metadata.long_description or "", in_project)
+
+
 def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
-    """Build the sdist; with ``SOURCE_DATE_EPOCH`` every time in it is that one."""
+    """Build the sdist; with ``SOURCE_DATE_EPOCH`` set, all times in it are that one."""
     name: str = build_meta.build_sdist(sdist_directory, config_settings)
     if "SOURCE_DATE_EPOCH" in os.environ:
         _normalise(Path(sdist_directory, name), int(os.environ["SOURCE_DATE_EPOCH"]))
@@ -46,14 +63,14 @@ def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
 
 
 def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
-    """Build the wheel of the sources as they are now."""
+    """Build the wheel from the sources as they are now."""
     shutil.rmtree(Path("build", "lib"), ignore_errors=True)
     name: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
     return name
 
 
 def _normalise(archive: Path, epoch: int) -> None:
-    """Write the files again: sorted, nobody's, with one time and one of two modes."""
+    """Rewrite the archive: members sorted, without an owner, with one time and one of two modes."""
     content = io.BytesIO()
     with tarfile.open(archive) as old, tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as new:
         for member in sorted((member for member in old if member.isfile()), key=lambda member: member.name):

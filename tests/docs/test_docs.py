@@ -7,6 +7,7 @@ import shlex
 from importlib.metadata import metadata
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -69,7 +70,6 @@ def test_the_commands_of_the_runbook_work_on_a_live_fleet(guide: Guide) -> None:
 #: Pages whose blocks other tests read -> their languages.
 READ_ELSEWHERE = {
     README: {"python", "console", "text"},  # test_readme.py; the text is a picture
-    "api.md": {"python"},  # test_api_page.py
     "permissions.md": {"redis", "rabbitmq"},  # tests/system/test_permissions.py
     "reference/command.md": {"console"},  # test_readme.py
     "reference/counting.md": {"python"},  # test_readme.py
@@ -168,12 +168,25 @@ def test_each_alert_has_a_page_of_three_parts() -> None:
 
 
 def test_options_named_in_a_sentence_exist() -> None:
-    """Every ``celery-health-assets`` command within a sentence ends well, and the table lists all options of alerts."""
+    """Every ``celery-health-assets`` command within a sentence ends well."""
     for page in PAGES:
         prose = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
         for arguments in re.findall(r"`celery-health-assets ([^`]+)`", prose):
             done = CliRunner().invoke(main, shlex.split(arguments))
             assert done.exit_code == 0, f"{page}: {arguments}"
-    listed = set(re.findall(r"^\| `(--[a-z-]+)`", text("prometheus.md"), re.MULTILINE))
-    options = {name for option in main.commands["alerts"].params for name in option.opts if name.startswith("--")}
-    assert listed == options - {"--output"}
+
+
+def test_the_tables_list_every_option_of_celery_health_assets() -> None:
+    """Each option stands in the table of its command, or in that of all commands, with its value and its default."""
+    shared, *parts = re.split(r"^## (\w+)$", text("reference/assets.md"), flags=re.MULTILINE)
+    tables = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert tables.keys() == main.commands.keys()
+    for name, part in tables.items():
+        options = [option for option in main.commands[name].params if isinstance(option, click.Option)]
+        values = {f"{option.opts[0]} {option.metavar or 'FILE'}": option for option in options}
+        rows = dict(re.findall(r"^\| `(--[^`]+)` \| ([^|]*) \|", shared + part, re.MULTILINE))
+        assert rows.keys() == values.keys()
+        for usage, default in rows.items():
+            said = re.search(r"\[default: (.*)\]", values[usage].help or "")
+            value = said[1] if said else values[usage].default if values[usage].show_default else ""
+            assert value in default.replace("`", ""), usage

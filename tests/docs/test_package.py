@@ -36,6 +36,7 @@ NOT_SOURCES = (
     "__pycache__",
     "build",
     "dist",
+    "site",
     "*.egg-info",
     ".git",
     ".tox",
@@ -128,9 +129,42 @@ def test_the_same_sources_make_the_same_files(sdist_and_wheel: dict[str, Path], 
 
 def test_twine_finds_no_fault(sdist_and_wheel: dict[str, Path]) -> None:
     """PyPI would take both files and show the description."""
-    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, sdist_and_wheel.values())]
+    twine_check(sdist_and_wheel)
+
+
+def twine_check(files: dict[str, Path]) -> None:
+    """Have twine read the metadata of sdist and wheel."""
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, files.values())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_links_of_the_description_are_relative_while_the_project_has_no_public_address(metadata: Message) -> None:
+    """Without ``url`` in setup.cfg no address is invented: the description is README and changelog as they are."""
+    description = metadata.get_payload()
+    assert description == (ROOT / "README.md").read_text() + "\n" + (ROOT / "CHANGELOG.md").read_text()
+    assert metadata["Home-page"] is None
+
+
+def test_links_of_the_description_work_on_a_package_index(sdist_and_wheel: dict[str, Path], tmp_path: Path) -> None:
+    """With ``url`` in setup.cfg every link of the description is absolute, in both files, and leads to a file."""
+    sources, url = tmp_path / "copy", "https://git.example/group/celery_health_bp"
+    shutil.copytree(sdist_and_wheel[".whl"].parent.parent / "sources", sources, copy_function=shutil.copyfile)
+    setup = (sources / "setup.cfg").read_text()
+    (sources / "setup.cfg").write_text(setup.replace("[metadata]\n", f"[metadata]\nurl = {url}\n"))
+    built = build(tmp_path, sources)
+    with zipfile.ZipFile(built[".whl"]) as wheel, tarfile.open(built[".gz"]) as sdist:
+        texts = [_text(wheel, "METADATA")]
+        texts += [sdist.extractfile(name).read().decode() for name in sdist.getnames() if name.endswith("/PKG-INFO")]  # type: ignore[union-attr]
+    for text in texts:
+        targets = re.findall(r"\]\(([^)]+)\)", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+        assert [target for target in targets if not re.match(r"https://|#", target)] == []
+        ours = [target for target in targets if target.startswith(url)]
+        paths = [target.removeprefix(url).partition("/HEAD/") for target in ours]
+        assert {kind for kind, _, _ in paths} <= {"/blob", "/raw"}
+        assert [path for _, _, path in paths if not (ROOT / path.partition("#")[0]).exists()] == []
+        assert f"{url}/blob/HEAD/docs/README.md" in ours
+    twine_check(built)
 
 
 def test_entry_points_are_the_two_commands(wheel: zipfile.ZipFile) -> None:

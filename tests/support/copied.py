@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 #: What make and the tools make, or the package itself.
-LEFT_OUT = ("celery_health_bp", "*.egg-info", "build", "dist", ".git", ".tox", ".venv", ".bench", ".*_cache")
+LEFT_OUT = ("celery_health_bp", "*.egg-info", "build", "dist", "site", ".git", ".tox", ".venv", ".bench", ".*_cache")
 
 
 def _ignored(folder: str, names: list[str]) -> set[str]:
