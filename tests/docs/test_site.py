@@ -19,6 +19,8 @@ import celery_health_bp
 from celery_health_bp import django, errors, report
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.xdist_group("site")  # each process would build the site again
+
 URL = "https://git.example/group/celery_health_bp"
 #: What a page must not hold, with the warning that each gives.
 FAULTS = {
