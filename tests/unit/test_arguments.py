@@ -1,4 +1,4 @@
-"""What the public functions refuse when they are called, and what they accept."""
+"""Arguments of the public functions: wrong ones are refused by the call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from celery_health_bp.errors import ConfigurationError
 
 
 def make_app(**configuration: Any) -> Celery:
-    """A Celery app that is nobody's default."""
+    """Return a Celery app that is not the current one."""
     app = Celery("upstream", broker="memory://", set_as_current=False)
     app.conf.celery_health = configuration
     return app
@@ -40,11 +40,11 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def asgi_of_two(scope: Any, receive: Any) -> None:
-    """What a count of arguments takes for WSGI."""
+    """An ASGI application that counting its arguments would take for WSGI."""
 
 
 class Asgi:
-    """What FastAPI, Starlette and Django's ASGIHandler are."""
+    """An ASGI application class such as those of FastAPI, Starlette and Django."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request."""
@@ -61,7 +61,7 @@ WSGI = " takes a WSGI application (environ, start_response), not "
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (lambda: CeleryHealth("x"), APP_OR_FACTORY + "str"),  # type: ignore[arg-type]
         (lambda: CeleryHealth(None), APP_OR_FACTORY + "NoneType"),  # type: ignore[arg-type]
@@ -91,19 +91,19 @@ WSGI = " takes a WSGI application (environ, start_response), not "
         ),
     ],
 )
-def test_a_wrong_argument_is_an_error_when_it_is_given(call: Callable[[], object], told: str) -> None:
-    """The start of the process ends with what was given and what is allowed."""
-    with pytest.raises((TypeError, ConfigurationError), match=re.escape(told)):
+def test_a_wrong_argument_is_refused_by_the_call(call: Callable[[], object], message: str) -> None:
+    """The error names what was given and what is allowed, so the process does not start."""
+    with pytest.raises((TypeError, ConfigurationError), match=re.escape(message)):
         call()
 
 
 def health() -> CeleryHealth:
-    """Health of nobody's app."""
+    """Return the health of a new app."""
     return CeleryHealth(make_app)
 
 
-def test_an_app_is_as_good_as_a_factory() -> None:
-    """``CeleryHealth(app)`` is the health of that app; a class and ``current_app`` are factories."""
+def test_an_app_may_be_given_instead_of_a_factory() -> None:
+    """``CeleryHealth(app)`` uses that app; a class and ``current_app`` are accepted too."""
     app = make_app(min_workers=3)
     assert CeleryHealth(app).app is app
     assert CeleryHealth(app).settings.min_workers == 3
@@ -112,24 +112,24 @@ def test_an_app_is_as_good_as_a_factory() -> None:
     assert CeleryHealth(current_app).app is app
 
 
-def test_settings_of_an_app_that_change_after_it_was_given_are_read() -> None:
-    """The configuration of a given app is looked at then, and read on first use."""
+def test_later_changes_of_an_apps_settings_are_read() -> None:
+    """The configuration of a given app is checked by the call, and read on first use."""
     app = make_app()
     found = CeleryHealth(app)
     app.conf.celery_health = {"min_workers": 5}
     assert found.settings.min_workers == 5
 
 
-def test_wrong_settings_of_an_app_end_the_start() -> None:
-    """A typing mistake in ``app.conf.celery_health`` is an error where the app is given, as in a worker."""
+def test_wrong_settings_of_an_app_are_refused_by_the_call() -> None:
+    """A misspelled key in ``app.conf.celery_health`` is an error, unless other settings are given."""
     with pytest.raises(ConfigurationError, match=r"^min_worker is no setting \(did you mean min_workers\?\)"):
         CeleryHealth(make_app(min_worker=3))
-    CeleryHealth(make_app(min_worker=3), Settings())  # which are read instead
+    CeleryHealth(make_app(min_worker=3), Settings())
 
 
 @pytest.mark.parametrize("path", ["/health/", "/health/?verbose=1", "/tasks/", "/stats/", "/metrics"])
 @pytest.mark.parametrize(
-    ("factory", "told"),
+    ("factory", "message"),
     [
         (
             lambda: make_app(timeout_second=3),
@@ -139,14 +139,14 @@ def test_wrong_settings_of_an_app_end_the_start() -> None:
         (lambda: "app", "the factory given to CeleryHealth must return a Celery app, not str"),
     ],
 )
-def test_what_a_factory_brings_is_told_by_every_endpoint(factory: Callable[[], Any], told: str, path: str) -> None:
-    """Where settings are known on first use only, answers say what is wrong with them, and no secret."""
+def test_endpoints_report_wrong_settings_of_a_factory(factory: Callable[[], Any], message: str, path: str) -> None:
+    """Settings that are known only on first use make a 500 with the reason and without secrets; liveness stays 200."""
     found = CeleryHealth(factory)
     web = Flask("web")
     web.register_blueprint(create_blueprint(found))
     web.wsgi_app = MetricsMiddleware(web.wsgi_app, found)  # type: ignore[method-assign]
     answer = web.test_client().get(path)
     assert (answer.status_code, answer.json["error"]["code"]) == (500, "configuration_error")
-    assert answer.json["error"]["message"].startswith(told)
+    assert answer.json["error"]["message"].startswith(message)
     assert "s3 cret" not in answer.text
     assert web.test_client().get("/health/live/").status_code == 200

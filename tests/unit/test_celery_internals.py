@@ -1,6 +1,6 @@
-"""What this package leans on inside Celery and kombu has the shape that it leans on.
+"""The internals of Celery and kombu that the package uses exist and have the expected form.
 
-A failure names what changed and the file of the package that leans on it.
+A failure names what changed and the file of the package that uses it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ HERE = f"Celery {celery.__version__}, kombu {kombu.__version__}"
 
 
 def changed(what: str, where: str, found: object) -> str:
-    """The message of a failure."""
-    return f"{HERE}: {what} is not what celery_health_bp/{where} leans on; found: {found}"
+    """Return the message of a failure."""
+    return f"{HERE}: {what} is not what celery_health_bp/{where} expects; found: {found}"
 
 
 @pytest.fixture
 def memory_app() -> Celery:
-    """An app without a server, with one monitored task."""
+    """An app on the memory transport with one monitored task."""
     app = Celery("internals", broker="memory://", task_cls=MonitoredTask, set_as_current=False)
     app.conf.broker_transport_options = {"polling_interval": 0.01}
     app.task(name="work", shared=False)(work)
@@ -56,7 +56,7 @@ def memory_app() -> Celery:
 
 
 def work(customer_id: str) -> str:
-    """A job."""
+    """Return the argument."""
     return customer_id
 
 
@@ -75,13 +75,13 @@ HOOKS = {
 
 @pytest.mark.parametrize(("name", "arguments"), HOOKS.items())
 def test_a_request_has_the_hook(name: str, arguments: list[str]) -> None:
-    """Celery's Request has the method that ours overrides, and it takes the same arguments first."""
+    """Celery's Request has the method that ours overrides, with the same first arguments."""
     found = list(inspect.signature(getattr(Request, name, lambda: None)).parameters)
     assert found[: len(arguments) + 1] == ["self", *arguments], changed(f"Request.{name}()", "request.py", found)
 
 
-def test_a_shutdown_cancels_by_a_method_of_the_consumer() -> None:
-    """The handler of a cold shutdown calls the consumer's method that our step watches; a lost connection does not."""
+def test_a_cold_shutdown_cancels_by_a_method_of_the_consumer() -> None:
+    """A cold shutdown calls the consumer's method that our step wraps; the loss of a connection does not."""
     difference = DIFFERENCES["soft_shutdown"]
     called = [name for name in CANCELLING if f"worker.consumer.{name}()" in inspect.getsource(worker_command)]
     assert len(called) == difference.holds, changed("cancel_active_requests()", "bootstep.py", called)
@@ -95,35 +95,35 @@ NEWER_HOOKS = {"_success_was_stored": "lost_after_success", "_retry_worker_lost"
 
 @pytest.mark.parametrize(("name", "difference"), NEWER_HOOKS.items())
 def test_a_request_has_the_hook_from_its_version_on(name: str, difference: str) -> None:
-    """Celery's Request asks the method what becomes of a job whose process was lost, as the table says."""
+    """``Request.on_failure`` calls the method from the version that the table gives."""
     found = f"def {name}(" in inspect.getsource(Request), f"self.{name}(" in inspect.getsource(Request.on_failure)
     assert set(found) == {DIFFERENCES[difference].holds}, changed(f"Request.{name}()", "request.py", found)
 
 
 @pytest.mark.parametrize("name", ["app", "task", "args", "kwargs", "eta", "request_dict"])
 def test_a_request_has_the_attribute(name: str) -> None:
-    """A Request tells its task, its decoded arguments and its headers in the main process, and keeps them in slots."""
+    """A Request has task, decoded arguments and headers in the main process, in slots behind properties."""
     found = getattr(Request, name, None), getattr(Request, f"_{name}", None)
     assert all(map(inspect.isdatadescriptor, found)), changed(f"Request.{name}", "request.py", found)
 
 
 @pytest.mark.parametrize("name", ["on_success", "execute_using_pool"])
-def test_the_subclass_for_each_task_is_seen_being_made(memory_app: Celery, name: str) -> None:
-    """``create_request_cls`` replaces two methods in a subclass, and ours are around them."""
+def test_the_request_class_of_each_task_is_wrapped(memory_app: Celery, name: str) -> None:
+    """``create_request_cls`` overrides two methods in a subclass, and ours wrap them."""
     made = create_request_cls(MonitoredRequest, memory_app.tasks["work"], SoloPool(1), "here", None)
     assert issubclass(made, MonitoredRequest), changed("create_request_cls()", "request.py", made.__mro__)
     assert name in vars(made), changed(f"create_request_cls().{name}", "request.py", sorted(vars(made)))
     assert hasattr(vars(made)[name], "__wrapped__"), changed(f"create_request_cls().{name}", "request.py", "unwrapped")
 
 
-def test_the_result_of_the_threads_pool_has_its_future() -> None:
-    """What escapes from the tracer in a thread is read from the future."""
+def test_a_result_of_the_threads_pool_has_its_future() -> None:
+    """The result of the threads pool has the future that holds an exception which escaped the tracer."""
     future: Future[None] = Future()
     assert getattr(ApplyResult(future), "f", None) is future, changed("thread.ApplyResult.f", "request.py", "no future")
 
 
 def test_an_unpicklable_exception_has_its_class_name() -> None:
-    """The wrapper of an exception that cannot be pickled carries the name of its class."""
+    """The wrapper of an unpicklable exception carries the name of its class."""
     found = UnpickleableExceptionWrapper.from_exception(KeyError("x"))
     name = getattr(found, "exc_cls_name", None)
     assert name == "KeyError", changed("UnpickleableExceptionWrapper.exc_cls_name", "versions.py", name)
@@ -132,16 +132,16 @@ def test_an_unpicklable_exception_has_its_class_name() -> None:
 # -- tasks and the worker, by tasks.py, eager.py and bootstep.py --
 
 
-def test_a_task_is_published_and_applied_with_these_arguments() -> None:
-    """``Task.apply_async`` takes what ours hands on by position, and a task names its Request."""
+def test_apply_async_takes_these_arguments() -> None:
+    """``Task.apply_async`` takes the arguments that ours passes by position, and a task names its Request class."""
     found = list(inspect.signature(Task.apply_async).parameters)
     expected = ["self", "args", "kwargs", "task_id", "producer", "link", "link_error", "shadow", "options"]
     assert found == expected, changed("Task.apply_async()", "tasks.py", found)
     assert Task.Request == "celery.worker.request:Request", changed("Task.Request", "tasks.py", Task.Request)
 
 
-def test_an_eager_run_is_told_by_two_signals(memory_app: Celery) -> None:
-    """``task_prerun`` and ``task_postrun`` of an eager run bring what eager.py reads."""
+def test_an_eager_run_sends_two_signals(memory_app: Celery) -> None:
+    """``task_prerun`` and ``task_postrun`` of an eager run carry the arguments that eager.py reads."""
     seen: dict[str, dict[str, Any]] = {}
 
     def prerun(**arguments: Any) -> None:
@@ -160,8 +160,8 @@ def test_an_eager_run_is_told_by_two_signals(memory_app: Celery) -> None:
 
 
 def test_our_step_is_the_first_of_a_worker() -> None:
-    """A worker starts our step before its pool, and so stops it after: the last counts are there then."""
-    # In a process of its own: a worker that is only made changes what Celery allows in the process, and its log.
+    """A worker starts our step before its pool, and so stops it afterwards, when all attempts have been counted."""
+    # In a new process: creating a worker changes process-wide state of Celery, and the log.
     code = (
         "from tests.support.apps.jobs import app; worker = app.WorkController(pool='solo', concurrency=1);"
         "print(*(type(step).__name__ for step in worker.steps))"
@@ -172,16 +172,16 @@ def test_our_step_is_the_first_of_a_worker() -> None:
     assert "Pool" in steps[1:], changed("the worker's Pool step", "bootstep.py", done)
 
 
-def test_our_command_is_one_of_the_workers() -> None:
-    """``inspect_command`` registers the command that a scrape without store asks."""
+def test_our_command_is_registered() -> None:
+    """``inspect_command`` has registered the command that a scrape without a store sends."""
     assert COUNTS_COMMAND in Panel.data, changed("inspect_command()", "bootstep.py", sorted(Panel.data))
 
 
 # -- kombu.pidbox and its transports, by control_channel.py, reply_queue.py and broker.py --
 
 
-def test_our_commands_look_like_those_of_celery(memory_app: Celery) -> None:
-    """The message of a broadcast has the same keys and headers as that of Celery's own."""
+def test_our_commands_have_the_form_of_celerys(memory_app: Celery) -> None:
+    """Our broadcast has the same keys and headers as that of Celery."""
     found: list[tuple[set[str], set[str], set[str]]] = []
 
     def keep(body: Any, message: Any) -> None:
@@ -200,7 +200,7 @@ def test_our_commands_look_like_those_of_celery(memory_app: Celery) -> None:
 
 
 def test_a_node_of_kombu_answers_us(memory_app: Celery) -> None:
-    """A node's replies come back by our reply queue, each with the ticket of its command."""
+    """A node replies to each of our commands through our reply queue."""
     with ScriptedNode(memory_app, "a@t"), closing(Fleet(memory_app)) as fleet:
         found = fleet.ask(1).facts
     of_each_command = {"pool", "queues", "running", "scheduled", "reserved"}
@@ -215,16 +215,16 @@ def test_the_apps_of_a_process_are_listed(memory_app: Celery) -> None:
     assert memory_app in found, changed("_state._get_active_apps()", "applications.py", found)
 
 
-def test_virtual_channels_can_be_told_of_a_binding() -> None:
-    """Bindings of a virtual transport are read and declared as reply_queue.py does it."""
+def test_virtual_channels_read_and_declare_bindings() -> None:
+    """A virtual transport has the methods by which reply_queue.py reads and declares bindings."""
     found = list(inspect.signature(BrokerState.binding_declare).parameters)
     expected = ["self", "queue", "exchange", "routing_key", "arguments"]
     assert found == expected, changed("virtual.BrokerState.binding_declare()", "reply_queue.py", found)
     assert hasattr(Channel, "get_table"), changed("virtual.Channel.get_table()", "reply_queue.py", "nothing")
 
 
-def test_the_redis_transport_has_what_is_set_there() -> None:
-    """A Redis channel takes its options, makes its parameters and waits for replies as broker.py knows it."""
+def test_the_redis_transport_has_the_expected_options_and_hooks() -> None:
+    """A Redis channel takes the options, and has the methods and attributes, that the package sets or overrides."""
     pytest.importorskip("redis")
     from kombu.transport.redis import Channel as RedisChannel
     from kombu.transport.redis import MultiChannelPoller, PrefixedStrictRedis

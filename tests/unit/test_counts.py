@@ -1,4 +1,4 @@
-"""Many series: batches that leave Redis time for others, and a scrape that is whole or fails in time."""
+"""Counts: split into parts, written as rows, and read back from untrusted rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from celery_health_bp.counts import Counts, Histogram, Series
 sizes = st.integers(min_value=0, max_value=40)
 
 
-@settings(deadline=None)  # a busy machine is no fault
+@settings(deadline=None)
 @given(counters=sizes, bounds=st.lists(sizes, max_size=4), errors=st.integers(0, 1), size=st.integers(2, 20))
-def test_parts_are_small_and_make_the_whole(counters: int, bounds: list[int], errors: int, size: int) -> None:
-    """Whatever was counted, no part has more numbers than asked for, and together they are all of it."""
+def test_parts_are_small_and_add_up(counters: int, bounds: list[int], errors: int, size: int) -> None:
+    """No part has more numbers than ``size``, and the sum of the parts equals the counts."""
     counts = Counts(internal_errors=errors)
     for number in range(counters):
         counts.counters[Series("started", "job", "", str(number))] = number + 1
@@ -43,7 +43,7 @@ FINE = Counts(internal_errors=2)
 FINE.counters[Series("started", "job", "", "a")] = 5
 FINE.histograms["duration", "job"] = Histogram(Counter({0.1: 1, float("inf"): 2}), 61.5)
 
-#: Rows of a reply in the place of one that is fine.
+#: Malformed rows, added to those of ``FINE``.
 ODD_ROWS: dict[str, tuple[str, Any]] = {
     "no row": ("counters", 7),
     "too short": ("counters", ["started", "job", 1]),
@@ -62,23 +62,23 @@ ODD_ROWS: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", ODD_ROWS)
-def test_an_odd_row_of_a_reply_is_left_out_and_counted(case: str) -> None:
-    """A worker's reply with one row that cannot be read loses that row alone."""
+def test_an_unreadable_row_is_left_out_and_counted(case: str) -> None:
+    """One unreadable row is skipped; all other rows are kept."""
     name, row = ODD_ROWS[case]
     rows = FINE.to_rows()
     rows[name].append(row)
     assert Counts.from_rows(rows) == replace(FINE, unreadable=1)
 
 
-def test_a_histogram_is_shown_whole_or_not_at_all() -> None:
-    """With one bucket that cannot be read a histogram is left out: its other numbers would be wrong together."""
+def test_a_histogram_with_an_unreadable_bucket_is_left_out() -> None:
+    """The other buckets of such a histogram would make wrong quantiles, so none is kept."""
     rows = FINE.to_rows()
     rows["buckets"][0][3] = "x"
     assert Counts.from_rows(rows) == Counts(FINE.counters, {}, 2, unreadable=1)
 
 
-def test_series_are_read_back_as_they_were_counted() -> None:
-    """What a ledger counted comes back from its rows the same."""
+def test_counts_survive_the_way_through_rows() -> None:
+    """``from_rows`` of ``to_rows`` equals the original counts."""
     ledger = Ledger((0.1, 1.0), 10)
     for seconds in (0.05, 0.5, 5.0):
         ledger.count(Outcome("completed"), "job", "a", seconds)

@@ -1,4 +1,4 @@
-"""How the blueprint sits in Flask applications."""
+"""The blueprint in Flask applications: prefixes, routes, several blueprints."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from celery_health_bp import CeleryHealth, create_blueprint
 
 
 def make_health() -> CeleryHealth:
-    """A CeleryHealth that asks nobody unless asked."""
+    """Return the health of a new app on the memory transport."""
     return CeleryHealth(lambda: Celery("upstream", broker="memory://"))
 
 
-def test_the_factory_is_called_on_first_use_and_once() -> None:
-    """Making everything calls no factory; two answers call it once."""
+def test_the_factory_is_called_once_on_first_use() -> None:
+    """Registering the blueprint does not call the factory; two uses call it once."""
     calls: list[int] = []
 
     def factory() -> Celery:
@@ -34,8 +34,8 @@ def test_the_factory_is_called_on_first_use_and_once() -> None:
     assert calls == [1]
 
 
-def test_without_a_prefix_other_paths_stay_the_applications() -> None:
-    """At the root our four paths are ours, and a 404 of the application is its own."""
+def test_without_a_prefix_other_paths_belong_to_the_application() -> None:
+    """At the root the blueprint answers its own paths; a 404 for any other path is the application's."""
     app = Flask("web")
     app.register_blueprint(create_blueprint(make_health()))
     client = app.test_client()
@@ -44,8 +44,8 @@ def test_without_a_prefix_other_paths_stay_the_applications() -> None:
     assert client.get("/nothing").mimetype == "text/html"
 
 
-def test_two_blueprints_live_in_one_application() -> None:
-    """Two Celery apps, each with its own CeleryHealth and name, do not share anything."""
+def test_two_blueprints_in_one_application() -> None:
+    """Two blueprints with different names, each with its own ``CeleryHealth``, both answer."""
     app = Flask("web")
     for name in ("first", "second"):
         app.register_blueprint(create_blueprint(make_health()), url_prefix=f"/{name}", name=name)
@@ -55,8 +55,8 @@ def test_two_blueprints_live_in_one_application() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/<tenant>/celery", "/<path:path>/celery", "/acme/<int:name>", "/<tenant>/celery/"])
-def test_a_prefix_may_hold_variables(prefix: str) -> None:
-    """Below a prefix with variables every path is answered as below a fixed one."""
+def test_a_prefix_may_contain_variables(prefix: str) -> None:
+    """All paths below a prefix with variables are answered as below a fixed prefix."""
     app = Flask("web")
     app.register_blueprint(create_blueprint(make_health()), url_prefix=prefix)
     client = app.test_client()
@@ -68,7 +68,7 @@ def test_a_prefix_may_hold_variables(prefix: str) -> None:
 
 
 def test_flask_lists_our_routes() -> None:
-    """``flask routes`` shows the endpoints by name."""
+    """``flask routes`` lists the endpoints by name."""
     app = Flask("web")
     app.register_blueprint(create_blueprint(make_health()), url_prefix="/api/celery")
     listing = app.test_cli_runner().invoke(FlaskGroup(create_app=lambda: app), ["routes"]).output

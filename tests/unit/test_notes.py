@@ -1,4 +1,4 @@
-"""Sentences on what is not known of workers."""
+"""Sentences about workers that do not count all their tasks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from celery_health_bp.notes import partly_counted
 from celery_health_bp.report import TaskFacts, Worker
 
 
-def test_a_thousand_workers_alike_are_one_sentence() -> None:
-    """Workers that say the same share a sentence, which names five of them."""
+def test_workers_with_the_same_uncounted_tasks_share_a_sentence() -> None:
+    """A thousand such workers make one sentence, which names five of them."""
     forgotten = TaskFacts(3, 2, ("jobs.a",))
     workers = [Worker(f"w{n:03}@h", monitored=True, tasks=forgotten) for n in range(1000)]
     assert partly_counted(workers) == (

@@ -1,4 +1,4 @@
-"""The rules that turn an observation into a verdict."""
+"""The rules of ``judge``: from an observation to a report."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ START = "Start Celery workers: celery -A upstream worker --loglevel=info"
 
 
 def verdict(workers: int = 1, queues: dict[str, Queue] | None = None, **settings: Any) -> HealthReport:
-    """The verdict on so many workers of the queue ``celery``."""
+    """Return the report on this number of workers that consume the queue ``celery``."""
     found = tuple(Worker(f"worker{number}@host", queues=("celery",)) for number in range(workers))
     observation = Observation(0, 0, found, queues or {"celery": Queue(0, workers)})
     return judge(observation, Settings(**settings), "upstream")
 
 
 def test_a_worker_and_short_queues_are_healthy() -> None:
-    """One worker, nothing waiting: healthy, and nothing to recommend."""
+    """One worker and an empty queue are healthy without a recommendation."""
     report = verdict()
     assert (report.status, report.error, report.recommendations) == ("healthy", None, ())
 
@@ -33,13 +33,13 @@ def test_the_threshold_is_the_longest_allowed_queue(length: int, status: str) ->
 
 
 def test_a_long_queue_is_named_with_its_length() -> None:
-    """The recommendation says which queue, how long, and what to do."""
+    """The recommendation has the queue's name, its length and what to do."""
     (advice,) = verdict(queues={"celery": Queue(1001, 2)}).recommendations
     assert advice.startswith("Queue celery holds 1001 messages (threshold 1000, consumers: 2): add workers")
 
 
 def test_a_waiting_queue_without_consumer_degrades() -> None:
-    """Messages that nobody will take are told, with the command that starts a consumer."""
+    """The recommendation for a queue with messages and no consumer holds the command that starts one."""
     report = verdict(queues={"celery": Queue(0, 1), "mail": Queue(3, 0)})
     assert report.status == "degraded"
     assert report.recommendations == (
@@ -48,13 +48,13 @@ def test_a_waiting_queue_without_consumer_degrades() -> None:
 
 
 @pytest.mark.parametrize("queue", [Queue(0, 0), Queue(3, None), Queue(-1, 0)])
-def test_a_queue_is_not_blamed_for_what_is_not_known(queue: Queue) -> None:
-    """An empty queue, unknown consumers and an unknown length are no reason to degrade."""
+def test_unknown_numbers_of_a_queue_do_not_degrade(queue: Queue) -> None:
+    """An empty queue, an unknown number of consumers and an unknown length are healthy."""
     assert verdict(queues={"mail": queue}).status == "healthy"
 
 
 def test_no_worker_is_unhealthy() -> None:
-    """The first line of defence: nobody answers, and the recommendation starts somebody."""
+    """Without workers the report is unhealthy and recommends to start one."""
     report = verdict(workers=0, queues={"celery": Queue(5, 0)})
     assert (report.status, report.error, report.recommendations) == (
         "unhealthy",
@@ -63,15 +63,15 @@ def test_no_worker_is_unhealthy() -> None:
     )
 
 
-def test_fewer_than_min_workers_is_unhealthy_and_counts_them() -> None:
-    """The error says how many answer and how many were wanted."""
+def test_fewer_than_min_workers_are_unhealthy() -> None:
+    """The error has the number of workers that answer and the number that is required."""
     report = verdict(workers=1, min_workers=2)
     assert (report.status, report.error) == ("unhealthy", "Only 1 of at least 2 workers answer")
     assert report.active_workers == ("worker0@host",)
 
 
 def test_a_worker_without_a_queue_is_not_active() -> None:
-    """A node that answers and consumes nothing does no work: unhealthy, and named."""
+    """A worker that consumes no queue is not active, and the error names it."""
     report = judge(Observation(0, 0, (Worker("idle@host", queues=()),)), Settings(), "upstream")
     assert report.status == "unhealthy"
     assert report.active_workers == ()
@@ -79,7 +79,7 @@ def test_a_worker_without_a_queue_is_not_active() -> None:
 
 
 def test_a_broker_problem_wins_over_everything() -> None:
-    """When the workers could not be asked, error and advice are the broker's."""
+    """With a broker problem, error and recommendation are those of the problem."""
     problem = BrokerUnreachable("Broker redis://h:1 refused the connection", "Start the broker")
     report = judge(Observation(0, 0, problem=problem, queues={"celery": Queue(-1, None)}), Settings(), "upstream")
     assert (report.status, report.error) == ("unhealthy", "Broker redis://h:1 refused the connection")
@@ -100,13 +100,13 @@ def test_a_broker_problem_wins_over_everything() -> None:
     ],
 )
 def test_commands_in_recommendations_can_be_pasted(main: str | None, setting: str | None, command: str) -> None:
-    """After ``-A`` stands the setting, else the name of the app; where neither is known, how to say it."""
+    """``-A`` has the setting, or else the app's name; if neither is known, a placeholder and the setting's name."""
     argument = app_argument(main, Settings(celery_app_argument=setting))
     (advice,) = judge(Observation(0, 0), Settings(), argument).recommendations
     assert advice == f"Start Celery workers: {command}"
 
 
 def test_a_queue_in_a_command_is_quoted() -> None:
-    """The name of a queue cannot end the command that it stands in."""
+    """The name of a queue is quoted for the shell."""
     (advice,) = verdict(queues={"a b": Queue(3, 0)}).recommendations
     assert advice == "Queue a b holds 3 messages and no worker consumes it: celery -A upstream worker -Q 'a b'"

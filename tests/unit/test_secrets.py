@@ -1,4 +1,4 @@
-"""Passwords stay where they are."""
+"""Responses contain no part of a password."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celery_health_bp import CeleryHealth, Settings, create_api_app, create_metr
 @pytest.mark.parametrize("remote_control", [True, False])
 @pytest.mark.parametrize("password", ["se/cret", "se#cret", "se?cret", "12/cret", "se@cret", "se%zzcret", "12;secret"])
 def test_no_fragment_of_an_unescaped_password_is_shown(password: str, remote_control: bool) -> None:
-    """A password that breaks the URL leaves no fragment in the answer."""
+    """An unescaped character that splits the URL puts no part of the password into the response."""
     from werkzeug.test import Client
     from werkzeug.wrappers import Response
 

@@ -1,4 +1,4 @@
-"""Where settings come from, and what a wrong one says."""
+"""Settings: their sources, and the errors for wrong values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from celery_health_bp.errors import ConfigurationError
 
 
 def test_every_field_has_a_check() -> None:
-    """No field of ``Settings`` goes unchecked."""
+    """Each field of ``Settings`` has an entry in ``CHECKS``."""
     assert {field.name for field in fields(Settings)} == set(CHECKS)
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def test_defaults_are_those_documented() -> None:
     """Without any configuration the documented defaults hold."""
     settings = Settings()
     assert (settings.namespace, settings.queues, settings.queue_length_threshold) == ("upstream", None, 1000)
@@ -28,7 +28,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 def test_precedence_is_constructor_mapping_environment_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each source wins over the next one for the fields that it sets, and only for those."""
+    """Each source overrides the next one, only for the fields that it sets."""
     monkeypatch.setenv("CELERY_HEALTH_NAMESPACE", "env")
     monkeypatch.setenv("CELERY_HEALTH_MIN_WORKERS", "2")
     monkeypatch.setenv("CELERY_HEALTH_MAX_CUSTOMERS", "5")
@@ -39,7 +39,7 @@ def test_precedence_is_constructor_mapping_environment_default(monkeypatch: pyte
 
 
 def test_the_configuration_of_flask_may_be_given_whole() -> None:
-    """Keys of other packages in capitals are left alone, ours are found by their prefix."""
+    """In a mapping with keys of other packages, ours are found by their prefix and the others ignored."""
     found = Settings.from_mapping({"DEBUG": True, "SECRET_KEY": "x", "CELERY_HEALTH_MIN_WORKERS": 4})
     assert found.min_workers == 4
 
@@ -52,10 +52,10 @@ def test_a_celery_app_carries_settings_for_its_workers() -> None:
 
 
 @pytest.mark.parametrize("service", ["", "WEB_"])
-def test_variables_that_kubernetes_injects_do_no_harm(
+def test_variables_of_kubernetes_services_are_ignored(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, service: str
 ) -> None:
-    """Kubernetes services named celery-health and celery-health-web set variables with our prefix: no settings."""
+    """Services named celery-health and celery-health-web set variables with our prefix; these are not settings."""
     for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP", "PORT_80_TCP_ADDR"):
         monkeypatch.setenv(f"CELERY_HEALTH_{service}{name}", "10.0.0.1")
     assert Settings.from_env() == Settings.from_mapping({})
@@ -76,13 +76,13 @@ def test_variables_that_kubernetes_injects_do_no_harm(
     ],
 )
 def test_environment_variables_are_read(monkeypatch: pytest.MonkeyPatch, text: str, field: str, value: Any) -> None:
-    """The text of a variable becomes a value of the field's type."""
+    """The text of a variable is converted to the type of the field."""
     monkeypatch.setenv(f"CELERY_HEALTH_{field.upper()}", text)
     assert getattr(Settings.from_env(), field) == value
 
 
-def test_a_list_of_stores_is_taken_as_celery_takes_one_of_brokers() -> None:
-    """A list of URLs is the same as one text with ; between them."""
+def test_a_list_of_stores_is_accepted() -> None:
+    """A list of URLs equals one string with ; between them, as in Celery's ``broker_url``."""
     assert Settings(metrics_store=["redis://a", "redis://b"]).metrics_store == "redis://a;redis://b"  # type: ignore[arg-type]
 
 
@@ -121,14 +121,14 @@ def test_a_list_of_stores_is_taken_as_celery_takes_one_of_brokers() -> None:
     ],
 )
 def test_a_wrong_value_names_the_key_and_what_is_allowed(field: str, value: Any, allowed: str) -> None:
-    """Start fails with one sentence that says which key is wrong and what to give instead."""
+    """The error names the key and the allowed values."""
     with pytest.raises(ConfigurationError, match=re.escape(allowed)) as caught:
         Settings(**{field: value})
     assert str(caught.value).startswith(f"{field}=")
 
 
-def test_a_wrong_variable_is_named_by_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error of an environment variable names the variable."""
+def test_the_error_of_a_variable_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of an environment variable names the variable, not the field."""
     monkeypatch.setenv("CELERY_HEALTH_MIN_WORKERS", "-1")
     with pytest.raises(ConfigurationError, match="CELERY_HEALTH_MIN_WORKERS='-1' is not allowed"):
         Settings.from_env()
@@ -139,26 +139,26 @@ def test_a_wrong_variable_is_named_by_its_own_name(monkeypatch: pytest.MonkeyPat
     [("min_worker", "min_workers"), ("CELERY_HEALTH_MIN_WORKER", "CELERY_HEALTH_MIN_WORKERS")],
 )
 def test_an_unknown_key_of_a_mapping_is_an_error(key: str, meant: str) -> None:
-    """A typing mistake in a mapping is told, with what was probably meant and the keys that exist."""
+    """The error of a misspelled key has the most similar key and all allowed ones."""
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_mapping({key: 1})
-    told = str(caught.value)
-    assert told.startswith(f"{key} is no setting (did you mean {meant}?); allowed are namespace, queues, ")
+    message = str(caught.value)
+    assert message.startswith(f"{key} is no setting (did you mean {meant}?); allowed are namespace, queues, ")
 
 
-def test_a_value_that_cannot_be_shown_is_refused_all_the_same() -> None:
-    """A number that Python does not write out gets the sentence too."""
+def test_a_value_that_python_cannot_print_is_refused() -> None:
+    """An integer beyond Python's limit of digits gets the usual error with its type."""
     with pytest.raises(ConfigurationError, match=r"^min_workers=\(int\) is not allowed: give a whole number"):
         Settings(min_workers=10**5000)
 
 
-def test_all_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One error names every wrong value, of whatever source, and every unknown key."""
+def test_one_error_names_all_wrong_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the wrong values of all sources and all unknown keys."""
     monkeypatch.setenv("CELERY_HEALTH_MAX_CUSTOMERS", "many")
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_mapping({"min_workers": "few", "pool": 3, "cache_second": 1, 7: 8}, queues=3)
-    told = str(caught.value).split("; ")
-    assert [sentence.partition(" is n")[0] for sentence in told[:-1]] == [
+    sentences = str(caught.value).split("; ")
+    assert [sentence.partition(" is n")[0] for sentence in sentences[:-1]] == [
         "queues=3",
         "min_workers='few'",
         "CELERY_HEALTH_MAX_CUSTOMERS='many'",
@@ -166,13 +166,13 @@ def test_all_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         "cache_second",
         "7",
     ]
-    assert told[4] == "cache_second is no setting (did you mean cache_seconds?)"
-    assert told[-1].startswith("allowed are namespace, queues, ")
+    assert sentences[4] == "cache_second is no setting (did you mean cache_seconds?)"
+    assert sentences[-1].startswith("allowed are namespace, queues, ")
 
 
 @pytest.mark.parametrize("wrong", [["a"], "min_workers", 3, True])
-def test_a_configuration_that_is_no_mapping_gets_a_sentence(wrong: Any) -> None:
-    """A list where settings belong is named with its source and its type."""
+def test_a_configuration_must_be_a_mapping(wrong: Any) -> None:
+    """The error for another type names the source and the type."""
     sentence = f"must be a mapping of settings such as {{'min_workers': 2}}, not {type(wrong).__name__}"
     app = Celery("any")
     app.conf.celery_health = wrong
@@ -186,7 +186,7 @@ def test_a_configuration_that_is_no_mapping_gets_a_sentence(wrong: Any) -> None:
 
 
 def test_unknown_variables_are_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A variable that is nearly a setting is a warning with what was meant, however often settings are made."""
+    """An unknown variable with our prefix is logged once with the most similar setting."""
     monkeypatch.setenv("CELERY_HEALTH_MIN_WORKER", "2")
     monkeypatch.setenv("CELERY_HEALTH_COLOUR", "blue")
     for _ in range(2):
@@ -197,8 +197,8 @@ def test_unknown_variables_are_logged_once(monkeypatch: pytest.MonkeyPatch, capl
     ]
 
 
-def test_secrets_are_in_no_message_and_no_repr() -> None:
-    """Neither the token nor a URL with a password is ever shown."""
+def test_messages_and_repr_contain_no_secrets() -> None:
+    """Neither the token nor the password of a URL is shown."""
     for field, value in (("access_token", "hunter 2"), ("metrics_store", "mysql://:hunter 2@x")):
         with pytest.raises(ConfigurationError) as caught:
             Settings(**{field: value})  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ def test_the_web_process_warns_once_of_a_newer_celery(
         monkeypatch.setattr(celery, "__version__", "5.99.0")
     for _ in range(2):
         app = Celery(broker="memory://", set_as_current=False)
-        with closing(CeleryHealth(app, Settings(timeout_seconds=0.1))) as health:
+        with closing(CeleryHealth(app, Settings(timeout_seconds=0.05))) as health:
             health.check()
             health.check()
     expected = "Celery 5.99.0 is newer than 5.7, the newest that celery_health_bp was tested with"

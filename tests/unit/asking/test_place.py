@@ -1,4 +1,4 @@
-"""What a broker URL is called in a sentence, and which URLs are refused by what is wrong with them."""
+"""The place of a broker in messages, and the URLs that are refused."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PLACES = {
 
 @pytest.mark.parametrize(("url", "place"), PLACES.values(), ids=PLACES)
 def test_a_broker_is_named_by_transport_host_and_port(url: str | list[str], place: str) -> None:
-    """Each kind of broker has its place, without user and password."""
+    """The place of each kind of broker holds no user name and no password."""
     app = Celery(broker=url, broker_transport_options={"master_name": "mymaster"}, set_as_current=False)
     assert broker_place(app) == place
 
 
-NO_TRANSPORT = {
+REFUSED = {
     "valkey://:s3cr3t@h:1/0": ("Celery has no transport for valkey:// brokers", "redis://"),
     "valkeys://h:1/0": ("Celery has no transport for valkeys:// brokers", "rediss://"),
     "rediscluster://:s3cr3t@h:1": ("Celery has no transport for rediscluster:// brokers", "metrics_store"),
@@ -43,10 +43,10 @@ NO_TRANSPORT = {
 }
 
 
-@pytest.mark.parametrize("url", NO_TRANSPORT)
-def test_a_url_that_is_no_brokers_is_refused_by_what_is_wrong_with_it(url: str) -> None:
-    """The sentence names the scheme, the advice says what to write, and neither shows the password."""
-    error, advice = NO_TRANSPORT[url]
+@pytest.mark.parametrize("url", REFUSED)
+def test_a_wrong_url_is_refused_with_its_reason(url: str) -> None:
+    """The error names the scheme, the advice says what to write, and neither shows the password."""
+    error, advice = REFUSED[url]
     with pytest.raises(BrokerUnreachable) as refused:
         broker_place(Celery(broker=url, set_as_current=False))
     assert str(refused.value) == error

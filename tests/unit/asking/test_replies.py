@@ -1,4 +1,4 @@
-"""Replies of whatever sends them: what cannot be read costs neither a check nor a worker."""
+"""Replies are untrusted: an unreadable value hides neither its worker nor the rest of the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celery_health_bp import Settings
@@ -20,20 +20,20 @@ from celery_health_bp.schemas import health_body, stats_body, tasks_body
 
 
 @pytest.mark.parametrize("store", [None, "redis", [], {}, {"kind": "redis"}, {"kind": [], "place": {}, "keys": 1}])
-def test_a_store_that_a_reply_tells_wrongly_is_not_known(store: Any) -> None:
-    """Version 0.1 said the store's kind alone; that, and nonsense, costs neither the worker nor anything else."""
+def test_a_malformed_store_in_a_reply_is_ignored(store: Any) -> None:
+    """A store without place and keys (version 0.1 sends its kind alone) is ``None``; the worker counts as monitored."""
     facts = facts_of("a@t", "stats", {"celery_health": {"store": store}})
     assert (facts["monitored"], facts["store"]) == (True, None)
 
 
-def test_a_reply_that_cannot_be_read_does_not_tell_whether_jobs_are_counted() -> None:
-    """Only a worker that was understood is said to count nothing."""
+def test_an_unreadable_reply_leaves_monitored_unknown() -> None:
+    """``monitored`` is ``False`` only for a readable reply without our key."""
     assert facts_of("a@t", "stats", None)["monitored"] is None
     assert facts_of("a@t", "stats", {"uptime": 1})["monitored"] is False
 
 
 def test_a_text_in_a_reply_is_bounded() -> None:
-    """A megabyte of key prefix is not kept."""
+    """A key prefix of a megabyte is cut."""
     store = {"kind": "redis", "place": "redis://h:1/0", "keys": "x" * 1_000_000}
     facts = facts_of("a@t", "stats", {"celery_health": {"store": store}})
     assert len(facts["store"].keys) == MAX_TEXT
@@ -48,14 +48,14 @@ ODD_SENDING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ODD_SENDING.items() for value in values])
-def test_what_a_reply_says_wrongly_of_its_sending_is_left_out(key: str, value: Any) -> None:
-    """A nonsense in one place is as if it had not been said."""
+def test_a_malformed_value_about_sending_is_ignored(key: str, value: Any) -> None:
+    """A malformed value equals a missing one."""
     store = {"kind": "redis", "place": "redis://h:1/0", "keys": "{x}", key: value}
     assert facts_of("a@t", "stats", {"celery_health": {"store": store}})["sending"] == Sending()
 
 
 def test_notes_of_a_reply_are_bounded() -> None:
-    """A worker can have a few sentences in our answers, not many."""
+    """The number and the length of the notes that a worker adds to the report are limited."""
     store = {"kind": "redis", "place": "redis://h:1/0", "keys": "{x}", "notes": ["x" * 1000] * 1000}
     notes = facts_of("a@t", "stats", {"celery_health": {"store": store}})["sending"].notes
     assert (len(notes), len(notes[0])) == (MAX_NOTES, MAX_TEXT)
@@ -75,14 +75,14 @@ anything = st.recursive(
 
 
 def like(shape: Any) -> st.SearchStrategy[Any]:
-    """The shape of a real reply, with anything in any place."""
+    """Generate values of this shape in which any part may be replaced by anything."""
     if isinstance(shape, dict):
         return anything | st.fixed_dictionaries({}, optional={key: like(value) for key, value in shape.items()})
     return anything | (st.lists(like(shape[0]), max_size=2) if isinstance(shape, list) else st.just(shape))
 
 
 TASK = {"id": "1", "type": "a", "name": "b", "time_start": 1.0}
-SAID = {
+INSPECTED = {
     "active_queues": [{"name": "celery"}],
     "active": [TASK],
     "scheduled": [{"eta": "2024-01-28T10:30:00", "request": TASK}],
@@ -92,13 +92,14 @@ POOL = {"implementation": "celery.concurrency.prefork:TaskPool", "max-concurrenc
 PLACE = {"kind": "redis", "place": "redis://h:1/0", "keys": "{k}", "id": "1"}
 STORE = {**PLACE, "failing_since": 1.0, "error": "OSError", "unsent": 1, "notes": ["a"]}
 COUNTED = {"registered": 2, "counted": 1, "not_counted": ["a"]}
-OURS = {"store": STORE, "tasks": COUNTED, "inspection": {**SAID, "reserved": 1}}
+OURS = {"store": STORE, "tasks": COUNTED, "inspection": {**INSPECTED, "reserved": 1}}
 STATS = {"uptime": 1, "pool": POOL, "celery_health": OURS}
 
 
-@given(replies=st.fixed_dictionaries({name: like(shape) for name, shape in {"stats": STATS, **SAID}.items()}))
-def test_whatever_a_reply_says_every_answer_can_be_made(replies: dict[str, Any]) -> None:
-    """JSON without NaN, and text of printable lines."""
+@settings(max_examples=50, deadline=None)
+@given(replies=st.fixed_dictionaries({name: like(shape) for name, shape in {"stats": STATS, **INSPECTED}.items()}))
+def test_no_reply_breaks_an_answer(replies: dict[str, Any]) -> None:
+    """All bodies are JSON without NaN and all lines of the command are printable, whatever the replies hold."""
     facts: dict[str, Any] = {}
     for command, reply in replies.items():
         facts |= facts_of("a@t", command, reply)
@@ -122,14 +123,14 @@ def test_whatever_a_reply_says_every_answer_can_be_made(replies: dict[str, Any])
         {"registered": 10**400, "counted": 1},
     ],
 )
-def test_nonsense_on_tasks_is_not_known(tasks: Any) -> None:
-    """An older version says nothing of its tasks; that, and numbers that cannot be, are no facts."""
+def test_malformed_numbers_of_tasks_are_ignored(tasks: Any) -> None:
+    """Missing numbers (older versions) and impossible ones are ``None``."""
     assert facts_of("a@t", "stats", {"celery_health": {"tasks": tasks}})["tasks"] is None
 
 
 @pytest.mark.parametrize("names", [None, "abc", {}, [1, None, {}], ["x" * 10_000] * 10_000])
 def test_names_in_a_reply_are_bounded(names: Any) -> None:
-    """Five names of 100 characters at most; what is no name is left out."""
+    """At most five names of 100 characters are kept, and values that are not text are left out."""
     facts = facts_of(
         "a@t", "stats", {"celery_health": {"tasks": {"registered": 9, "counted": 1, "not_counted": names}}}
     )

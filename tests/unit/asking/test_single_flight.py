@@ -1,4 +1,4 @@
-"""One run at a time for all who ask, whatever becomes of it."""
+"""All callers share one run at a time; errors, timeouts and slow factories."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from celery_health_bp.report import Observation
 from tests.support.servers import free_port
 
 
-def test_an_error_of_the_work_reaches_who_asked_and_does_not_stay() -> None:
-    """What the work raises is raised in the caller, and the next caller has a run of his own."""
+def test_an_error_is_raised_in_the_caller_and_not_kept() -> None:
+    """The caller gets the exception of the work; the next caller starts a new run."""
     results: list[BaseException | str] = [KeyError("first"), "second"]
 
     def work() -> str:
@@ -32,8 +32,8 @@ def test_an_error_of_the_work_reaches_who_asked_and_does_not_stay() -> None:
     assert flight.result(10) == ("second", True)
 
 
-def test_who_gives_up_does_not_end_the_run() -> None:
-    """A caller whose time is over gets TimeoutError; the run goes on, and the next caller joins it."""
+def test_a_timeout_of_a_caller_does_not_end_the_run() -> None:
+    """The caller gets TimeoutError; the run goes on, and the next caller joins it."""
     go_on = threading.Event()
     flight = SingleFlight(lambda: go_on.wait(10))
     with pytest.raises(TimeoutError):
@@ -42,8 +42,8 @@ def test_who_gives_up_does_not_end_the_run() -> None:
     assert flight.result(10)[0] is True
 
 
-def test_an_overdue_check_waits_for_no_lock_of_celery() -> None:
-    """A check comes back, with the names of the queues, while another thread reads the app's queues without end."""
+def test_an_overdue_check_does_not_wait_for_locks_of_celery() -> None:
+    """A check returns the names of the queues while another thread holds the lock of ``app.amqp.queues``."""
     app = Celery("upstream", broker="memory://", set_as_current=False)
     health = CeleryHealth(app, Settings(timeout_seconds=0.2, cache_seconds=0))
     health.check()
@@ -70,8 +70,8 @@ def test_an_overdue_check_waits_for_no_lock_of_celery() -> None:
     health.close()
 
 
-def test_a_slow_factory_is_called_once_by_all_who_wait() -> None:
-    """Two threads that need the Celery app at once get the same one."""
+def test_a_slow_factory_is_called_once_for_all_threads() -> None:
+    """Two threads that need the Celery app at the same time get the same object."""
     calls: list[int] = []
     both = threading.Barrier(2)
 
@@ -96,8 +96,8 @@ def test_a_slow_factory_is_called_once_by_all_who_wait() -> None:
     assert calls == [1]
 
 
-def test_who_waits_for_a_slow_factory_gets_an_answer_by_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one thread is inside the factory, others are told by their deadline that the app is not ready."""
+def test_checks_during_a_slow_factory_end_by_their_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread is inside the factory, checks and scrapes report by their deadline that the app is not ready."""
     entered, release = threading.Event(), threading.Event()
 
     def factory() -> Celery:
@@ -120,8 +120,8 @@ def test_who_waits_for_a_slow_factory_gets_an_answer_by_the_deadline(monkeypatch
     ] * 2
 
 
-def test_a_factory_that_asks_for_its_own_app_is_told_so() -> None:
-    """It gets a verdict, not a deadlock."""
+def test_a_check_inside_the_factory_does_not_deadlock() -> None:
+    """A factory that checks its own health gets the report that the app is not ready yet."""
     verdicts: list[str | None] = []
 
     def factory() -> Celery:

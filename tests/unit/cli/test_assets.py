@@ -1,4 +1,4 @@
-"""The packaged Prometheus and Grafana files, and the command that fills them in."""
+"""``celery-health-assets``: the packaged Prometheus and Grafana files with the user's names, times and limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.processes import ROOT
 
 
 def thresholds(text: str) -> dict[str, str]:
-    """Threshold -> value."""
+    """Return threshold -> value."""
     return {
         rule["record"].rpartition(":")[2]: rule["expr"]
         for rule in rules(text)
@@ -27,7 +27,7 @@ def thresholds(text: str) -> dict[str, str]:
 
 
 def test_each_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
-    """No alert is without a test of both kinds."""
+    """``alerts_test.yml`` has a case of both kinds for each alert."""
     cases = [
         case
         for group in yaml.safe_load((ROOT / "tests" / "support" / "alerts_test.yml").read_text())["tests"]
@@ -37,8 +37,8 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
     assert {case["alertname"] for case in cases if not case["exp_alerts"]} == ALERTS
 
 
-def test_every_series_of_the_exposition_is_joined_before_use() -> None:
-    """No rule and no panel looks at a metric of ``/metrics`` without joining the replicas."""
+def test_every_metric_is_joined_over_the_replicas() -> None:
+    """Rules and panels aggregate over the web replicas, which serve the same totals, with ``max`` or ``min``."""
     expressions = [rule["expr"] for rule in rules(packaged("prometheus/alerts.yml"))]
     expressions += [query for row in ROWS.values() for panel in row for query in panel.queries.values()]
     for expression in expressions:
@@ -48,7 +48,7 @@ def test_every_series_of_the_exposition_is_joined_before_use() -> None:
 
 
 def test_thresholds_follow_the_options_and_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option wins over the setting in the environment, and that over the packaged value."""
+    """An option wins over the environment, and the environment over the packaged value."""
     packaged_values = {"failure_ratio": "0.1", "p95_seconds": "300", "queue_length": "1000", "workers": "1"}
     assert thresholds(assets("alerts")) == packaged_values
     monkeypatch.setenv("CELERY_HEALTH_QUEUE_LENGTH_THRESHOLD", "500")
@@ -59,7 +59,7 @@ def test_thresholds_follow_the_options_and_the_settings(monkeypatch: pytest.Monk
 
 
 def test_without_options_the_packaged_files_are_printed() -> None:
-    """What the command prints by default is what the package holds."""
+    """Without options the command prints the packaged file unchanged."""
     assert assets("alerts") == packaged("prometheus/alerts.yml")
     assert assets("scrape") == packaged("prometheus/scrape.yml")
     assert assets("scrape", "--kubernetes", "upstream") == packaged("prometheus/scrape-kubernetes.yml")
@@ -68,7 +68,7 @@ def test_without_options_the_packaged_files_are_printed() -> None:
 
 @pytest.mark.parametrize(("namespace", "prefix", "job"), [("shop", "shop_", "shop-celery"), ("", "", "celery")])
 def test_names_follow_the_namespace_everywhere(namespace: str, prefix: str, job: str) -> None:
-    """No rule, panel or scrape job keeps the packaged names."""
+    """Rules, panels and scrape jobs have the names of the given namespace only."""
     printed = {name: assets(name, "--namespace", namespace) for name in ("alerts", "scrape", "dashboard")}
     for text in (printed["alerts"], printed["dashboard"]):
         assert "upstream" not in text
@@ -79,7 +79,7 @@ def test_names_follow_the_namespace_everywhere(namespace: str, prefix: str, job:
 
 
 def test_times_and_runbooks_follow_the_options() -> None:
-    """Window, ``for`` and the URL of the runbook pages are filled in everywhere, with a slash at its end or none."""
+    """Every rule has the given window, ``for`` and runbook URL; a slash at the end of the URL is optional."""
     text = assets("alerts", "--window", "1m", "--for", "30s", "--docs", "https://wiki.example/celery")
     assert text == assets("alerts", "--window", "1m", "--for", "30s", "--docs", "https://wiki.example/celery/")
     assert "5m" not in text
@@ -111,14 +111,14 @@ def test_times_and_runbooks_follow_the_options() -> None:
     ],
 )
 def test_wrong_usage_is_2_and_says_what_is_allowed(arguments: list[str], message: str) -> None:
-    """Bad input exits with 2 and a sentence, and prints nothing on standard output."""
+    """Wrong usage exits with 2, explains itself on standard error and leaves standard output empty."""
     done = CliRunner().invoke(main, arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in re.sub(r"\s+", " ", done.stderr)
 
 
 def test_the_command_is_installed() -> None:
-    """``celery-health-assets`` stands beside the interpreter and loads no Flask."""
+    """``celery-health-assets`` is installed beside the interpreter, and its module does not load Flask."""
     command = Path(sys.executable).parent / "celery-health-assets"
     done = subprocess.run([command, "scrape"], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == packaged("prometheus/scrape.yml")

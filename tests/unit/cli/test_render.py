@@ -1,4 +1,4 @@
-"""What hardly ever happens is answered all the same."""
+"""The text of the command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from celery_health_bp.cli.render import lines
 from celery_health_bp.report import Observation, judge
 
 
-def test_a_report_on_nothing_has_nothing_below_its_headline() -> None:
-    """Without workers and queues the command shows the advice alone."""
+def test_without_workers_and_queues_only_the_advice_is_shown() -> None:
+    """Below the headline stands the recommendation and nothing else."""
     report = judge(Observation(0, 0), Settings(), "proj")
     assert [line.partition(":")[0] for line in lines(report, Settings(), verbose=False)] == ["Recommendation"]

@@ -1,7 +1,9 @@
-"""What hardly ever happens is answered all the same."""
+"""The customer of an attempt: from its arguments, by the task's signature or a resolver."""
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -15,13 +17,13 @@ from celery_health_bp.counting.customers import CustomerFinder
 
 
 def test_a_function_without_a_signature_has_no_customer() -> None:
-    """A task whose arguments cannot be known counts for nobody."""
+    """The customer of a callable without a signature is ``unknown``."""
     task = SimpleNamespace(name="odd", run=SimpleNamespace(__signature__="none"))
     assert CustomerFinder(task, Settings()).find(("acme",), {}) == "unknown"
 
 
 class TestTask:
-    """Stands for a task: the finder asks for its name and its function."""
+    """A task as the finder sees it: a name and a function."""
 
     __test__ = False
     name = "job"
@@ -48,26 +50,26 @@ FOUND = [
 
 @pytest.mark.parametrize(("run", "args", "kwargs", "expected"), FOUND)
 def test_the_customer_is_found_through_the_signature(run: Any, args: Any, kwargs: Any, expected: str) -> None:
-    """Positional, keyword and default values are found; what is no customer is ``unknown``."""
+    """Positional, keyword and default values are found; everything else is ``unknown``."""
     assert CustomerFinder(TestTask(run), Settings()).find(args, kwargs) == expected
 
 
 class DeadlyText(str):
-    """A string that ends the process when it is turned into one."""
+    """A string whose conversion raises SystemExit."""
 
     def __str__(self) -> str:
         raise SystemExit
 
 
 class DeadlyList(list[Any]):
-    """Arguments that end the process when they are counted."""
+    """A list whose length raises SystemExit."""
 
     def __len__(self) -> int:
         raise SystemExit
 
 
 class DeadlyDict(dict[str, Any]):
-    """Arguments that end the process when they are looked at."""
+    """A mapping whose lookup raises SystemExit."""
 
     def __contains__(self, key: object) -> bool:
         raise SystemExit
@@ -75,13 +77,22 @@ class DeadlyDict(dict[str, Any]):
 
 @pytest.mark.parametrize(("args", "kwargs"), [([DeadlyText()], {}), (DeadlyList(), {}), ([], DeadlyDict())])
 def test_no_argument_can_end_the_process(args: Any, kwargs: Any) -> None:
-    """Arguments whose own methods raise SystemExit count as unknown."""
+    """SystemExit from a method of an argument makes the customer ``unknown``."""
     assert CustomerFinder(TestTask(lambda customer_id: None), Settings()).find(args, kwargs) == "unknown"
 
 
+@pytest.fixture
+def _ctrl_c_raises() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where a shell has started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, WorkerShutdown, WorkerTerminate, GreenletExit])
-def test_what_ends_the_process_or_the_greenlet_is_not_held_up(error: type[BaseException]) -> None:
-    """Ctrl-C, a signal's shutdown and the killing of a greenlet get through a resolver in which they arrive."""
+@pytest.mark.usefixtures("_ctrl_c_raises")
+def test_shutdown_exceptions_pass_through_a_resolver(error: type[BaseException]) -> None:
+    """Ctrl-C, a shutdown by signal and the end of a greenlet are raised, not taken for errors of the resolver."""
 
     def interrupted(task: Any, args: Any, kwargs: Any) -> Any:
         raise error
@@ -90,20 +101,20 @@ def test_what_ends_the_process_or_the_greenlet_is_not_held_up(error: type[BaseEx
         CustomerFinder(TestTask(lambda: None), Settings(customer_resolver=interrupted)).find((), {})
 
 
-def test_no_customer_argument_turns_the_value_off() -> None:
-    """With ``customer_argument=None`` the label is empty."""
+def test_without_customer_argument_the_value_is_empty() -> None:
+    """With ``customer_argument=None`` the value of the label is empty."""
     finder = CustomerFinder(TestTask(lambda customer_id: None), Settings(customer_argument=None))
     assert finder.find(("acme",), {}) == ""
 
 
 def customer_of_order(task: Any, args: Any, kwargs: Any) -> Any:
-    """A ``customer_resolver``; raises where there is no order."""
+    """Resolve the customer; raise KeyError if there is no order."""
     return kwargs["order"]["customer"]
 
 
 @pytest.mark.parametrize("given_as", ["mapping", "environment"])
 def test_a_resolver_is_given_as_a_dotted_path(given_as: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The path of a resolver is imported from a mapping and from the environment alike."""
+    """A dotted path in a mapping or in the environment is imported."""
     path = f"{__name__}.customer_of_order"
     if given_as == "environment":
         monkeypatch.setenv("CELERY_HEALTH_CUSTOMER_RESOLVER", path)

@@ -26,7 +26,7 @@ def test_eager_runs_without_a_broker_are_counted(make_app: Callable[..., Flask])
     task = app.task(name="raises", base=MonitoredTask, shared=False)(divide)
     with pytest.raises(ZeroDivisionError):
         task.delay("acme")
-    found = Exposition(make_app(app, timeout_seconds=0.2).test_client().get("/metrics").text)
+    found = Exposition(make_app(app, timeout_seconds=0.1).test_client().get("/metrics").text)
     assert (
         found.total(f"{JOB}_failed_total", task_name="raises", error_type="ZeroDivisionError", customer_id="acme") == 1
     )
@@ -45,7 +45,7 @@ def completed(number: int) -> list[tuple[dict[str, str], float]]:
     task = app.task(name="echo", shared=False)(echo)
     for _ in range(number):
         task.apply(["acme"])
-    health = CeleryHealth(app, Settings(timeout_seconds=0.2))
+    health = CeleryHealth(app, Settings(timeout_seconds=0.1))
     return list(Exposition(Client(create_metrics_app(health)).get("/").text).series(f"{JOB}_completed_total"))
 
 

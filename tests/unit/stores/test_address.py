@@ -1,4 +1,4 @@
-"""Totals in a Redis Cluster, wherever their slot is."""
+"""URLs of stores: what is read from them, what is refused, and which options a connection gets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ URLS = {
 
 @pytest.mark.parametrize("url", URLS)
 def test_a_url_of_several_hosts_is_read(url: str) -> None:
-    """Hosts, login and database are found in our form of the URL and in kombu's."""
+    """Hosts, login and database are read from our form of the URL and from kombu's."""
     address = parse(url, 7)
     assert (address.hosts, address.login, address.database) == URLS[url]
 
@@ -41,15 +41,15 @@ def test_a_url_of_several_hosts_is_read(url: str) -> None:
     "url",
     ["redis+cluster://:s3#cr3t@h", "redis+cluster://:s3/cr3t@h", "redis+cluster://:12,cr3t", "sentinel://h:p/a"],
 )
-def test_a_url_of_several_hosts_that_is_none_is_refused(url: str) -> None:
-    """What an unescaped password leaves is no host, and is not shown."""
+def test_a_malformed_url_of_several_hosts_is_refused(url: str) -> None:
+    """The rest of an unescaped password is neither taken for a host nor shown."""
     with pytest.raises(ConfigurationError, match="percent-encode") as refused:
         parse(url, 7)
     assert "cr3t" not in str(refused.value)
 
 
 def test_a_cluster_has_no_databases() -> None:
-    """Another database than 0 is refused when the store is opened."""
+    """A database other than 0 is refused when the store is opened."""
     with pytest.raises(ConfigurationError, match="database 0 alone"):
         open_store(Celery(set_as_current=False), Settings(metrics_store="redis+cluster://h:1/2"))
 
@@ -58,7 +58,7 @@ PASSWORD = "hunter2"
 
 
 def test_auto_takes_the_master_of_a_result_backend() -> None:
-    """Behind another broker the master is the one that the result backend's transport options name."""
+    """With another kind of broker, the master's name comes from the result backend's transport options."""
     app = Celery(broker="amqp://", backend=f"sentinel://:{PASSWORD}@a:1/2;sentinel://b:2/2", set_as_current=False)
     app.conf.result_backend_transport_options = {"master_name": "results"}
     store = open_store(app, Settings())
@@ -66,8 +66,8 @@ def test_auto_takes_the_master_of_a_result_backend() -> None:
     assert store.place == "sentinel://a:1,b:2/2?master_name=results"
 
 
-def test_a_sentinel_broker_without_a_master_is_told(make_app: Callable[..., Flask]) -> None:
-    """The broker's sentence says that the name is missing, and the advice where to give it."""
+def test_a_sentinel_broker_needs_the_name_of_a_master(make_app: Callable[..., Flask]) -> None:
+    """The error says that the name is missing, and the advice where to set it."""
     found = probe(make_app(Celery(broker="sentinel://127.0.0.1:1", set_as_current=False), metrics_store="control"))
     assert found.error == "Broker sentinel://127.0.0.1:1 (master not named) needs the name of a master"
     assert found.advice == "Set broker_transport_options = {'master_name': NAME}"
@@ -86,12 +86,12 @@ FIRST_URLS = {
 
 @pytest.mark.parametrize(("urls", "found"), FIRST_URLS.values(), ids=FIRST_URLS)
 def test_auto_takes_the_whole_list(urls: dict[str, Any], found: str | None) -> None:
-    """With ``auto`` all Redis URLs of the broker are taken, or those of the result backend."""
+    """``auto`` takes all Redis URLs of the broker, or else those of the result backend."""
     assert redis_urls(Celery(**urls, set_as_current=False)) == found
 
 
-def test_each_url_of_the_guide_is_a_store() -> None:
-    """Every form of ``metrics_store`` that docs/redis.md lists opens, and is named without its password."""
+def test_each_documented_url_opens_a_store() -> None:
+    """Every form of ``metrics_store`` in docs/redis.md opens a store whose place has no password."""
     urls = re.findall(r"^\| `(\w\S*://\S+)` \|", (ROOT / "docs" / "redis.md").read_text(), re.MULTILINE)
     stores = [open_store(Celery(set_as_current=False), Settings(metrics_store=url)) for url in urls]
     assert [store.place for store in stores if store is not None] == [
@@ -102,15 +102,15 @@ def test_each_url_of_the_guide_is_a_store() -> None:
     ]
 
 
-def test_a_list_that_a_password_has_broken_is_refused() -> None:
-    """A ``;`` in a password makes a list of one URL: its halves are not taken for servers, and not shown."""
+def test_a_semicolon_in_a_password_is_refused() -> None:
+    """An unescaped ``;`` splits the URL; its halves are neither taken for servers nor shown."""
     with pytest.raises(ConfigurationError, match="percent-encode") as refused:
         open_store(Celery(broker="redis://:12;s3cr3t@h:1/0", set_as_current=False), Settings())
     assert "s3cr3t" not in str(refused.value)
 
 
 def opened(url: str, **conf: Any) -> RedisStore:
-    """The store of that URL; nothing is connected."""
+    """Open the store of this URL; nothing is connected."""
     app = Celery(set_as_current=False, broker="memory://")
     app.conf.update(conf)
     store = open_store(app, Settings(metrics_store=url))
@@ -119,7 +119,7 @@ def opened(url: str, **conf: Any) -> RedisStore:
 
 
 def test_each_entry_of_a_list_may_have_a_query() -> None:
-    """Sentinels as whole URLs with the same query are all asked, and no password of theirs is shown."""
+    """Sentinels as whole URLs with the same query are all used, and no password is shown."""
     store = opened("sentinel://h:1/0?master_name=m;sentinel://user:s3cret@h2:1/0?master_name=m")
     assert store.place == "sentinel://h:1,h2:1/0?master_name=m"
     assert "s3cret" not in str(store)
@@ -130,8 +130,8 @@ def test_each_entry_of_a_list_may_have_a_query() -> None:
 @pytest.mark.parametrize(
     "query", ["master_name=m;user:s3cret@h2:1/0", "master_name=m;h2:1", "master_name=m%40h", "x=1@h2"]
 )
-def test_a_query_that_holds_a_server_is_refused(query: str) -> None:
-    """A server behind the query is no name of a master: it is refused and not shown."""
+def test_a_query_that_contains_a_server_is_refused(query: str) -> None:
+    """A server after the query is not taken for a master's name: the URL is refused and not shown."""
     with pytest.raises(ConfigurationError, match="percent-encode") as refused:
         opened(f"sentinel://h:1/0?{query}")
     assert "s3cret" not in str(refused.value)
@@ -141,7 +141,7 @@ def test_a_query_that_holds_a_server_is_refused(query: str) -> None:
     "urls", ["redis://a;http://b", "redis://a;HTTP://b", "sentinel://a:1;amqp://b", "redis://a;unix://"]
 )
 def test_each_entry_of_a_list_must_be_a_redis(urls: str) -> None:
-    """One entry of another kind makes the setting wrong, wherever it stands."""
+    """A single entry of another kind, at any position, makes the setting wrong."""
     with pytest.raises(ConfigurationError, match="metrics_store"):
         Settings(metrics_store=urls)
 
@@ -153,27 +153,27 @@ def test_each_entry_of_a_list_must_be_a_redis(urls: str) -> None:
         *(f"redis://user:12{mark}s3cret@h:1/0" for mark in "/?#"),
     ],
 )
-def test_a_url_that_redis_does_not_know_is_a_wrong_setting(url: str) -> None:
-    """Whatever is wrong with a URL is told as such, without the URL."""
+def test_a_url_that_redis_cannot_parse_is_a_wrong_setting(url: str) -> None:
+    """The error says that the URL cannot be parsed, and does not contain it."""
     with pytest.raises(ConfigurationError, match="cannot be parsed") as refused:
         RedisStore.from_url(url, Celery(set_as_current=False), Settings())
     assert "s3cret" not in str(refused.value)
 
 
-class LeftMeanwhile(dict[Host, Any]):
-    """Clients of nodes, which another thread drops after this one has seen them."""
+class DroppedMeanwhile(dict[Host, Any]):
+    """Clients by node; each is removed, as by another thread, as soon as its key was read."""
 
     def keys(self) -> Any:
-        """What was there a moment ago."""
+        """Return the keys, and remove them."""
         seen = set(super().keys())
         self.clear()
         return seen
 
 
-def test_a_node_that_another_thread_has_dropped_is_no_error() -> None:
-    """Two threads learn the nodes of a cluster at once: the slower one goes on."""
+def test_two_threads_may_drop_the_same_node() -> None:
+    """A thread that finds a client already dropped by another one raises nothing."""
     owner = SlotOwner([("127.0.0.1", free_port())], retry=Retry(NoBackoff(), 0))
-    owner._clients = LeftMeanwhile({("gone", 1): Redis()})
+    owner._clients = DroppedMeanwhile({("gone", 1): Redis()})
     owner._learn(("127.0.0.1", free_port()))
 
 
@@ -216,8 +216,8 @@ TLS = {
 
 
 @pytest.mark.parametrize("case", TLS)
-def test_tls_is_that_of_the_server_that_is_used(case: str) -> None:
-    """The options for TLS of broker or backend are for what is taken from there, and for nothing else."""
+def test_tls_options_follow_the_server_that_is_used(case: str) -> None:
+    """TLS options of broker or backend apply to a store that is taken from there, and to no other one."""
     url, conf, tls = TLS[case]
     client = opened(url, **conf)._client
     for each in getattr(client, "_clients", [client]):

@@ -1,4 +1,4 @@
-"""What hardly ever happens is answered all the same."""
+"""Errors of the application's own code."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.probes import PATH
 
 
 @pytest.mark.parametrize("path", [PATH, "/metrics"])
-def test_a_factory_that_raises_is_a_500_that_tells_nothing(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    """An error of the application's own code is our error body with a fixed sentence; the log has the rest."""
+def test_a_factory_that_raises_is_a_500_without_details(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The body is our error body with a fixed message; the traceback is in the log only."""
 
     def factory() -> Celery:
         raise RuntimeError("s3cret")

@@ -1,4 +1,4 @@
-"""What hardly ever happens is answered all the same."""
+"""The collector before the first check, and while the Celery app is not ready."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from celery_health_bp import CeleryHealth, Settings
 from celery_health_bp.web.collector import CeleryCollector
 
 
-def test_registering_the_collector_asks_nobody() -> None:
-    """A registry that takes the collector does not even make the Celery app."""
+def test_registering_the_collector_does_no_work() -> None:
+    """Registering the collector does not call the factory."""
     CollectorRegistry().register(CeleryCollector(CeleryHealth(lambda: pytest.fail("asked"), Settings())))
 
 
-def test_queues_that_were_not_asked_for_are_not_read(make_app: Callable[..., Flask]) -> None:
-    """While the application is still being made nothing is read, queues neither."""
+def test_queues_are_not_read_before_the_app_is_ready(make_app: Callable[..., Flask]) -> None:
+    """A scrape while the factory runs reports that the queues could not be read."""
     asking, ready = threading.Event(), threading.Event()
 
     def factory() -> Celery:
@@ -28,7 +28,7 @@ def test_queues_that_were_not_asked_for_are_not_read(make_app: Callable[..., Fla
         ready.wait(10)
         return Celery(broker="memory://", set_as_current=False)
 
-    health = CeleryHealth(factory, Settings(timeout_seconds=0.2))
+    health = CeleryHealth(factory, Settings(timeout_seconds=0.1))
     first = threading.Thread(target=health.check)
     first.start()
     try:
