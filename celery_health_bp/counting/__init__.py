@@ -1,5 +1,5 @@
-"""The worker's side: what happens to each attempt, counted in the worker's main process."""
+"""The worker side: counts each attempt in the worker's main process."""
 
-#: Dotted names by which Celery finds the two classes that it makes itself.
+#: Dotted names of the two classes that Celery imports and instantiates by itself.
 REQUEST = "celery_health_bp.counting.request:MonitoredRequest"
 STEP = "celery_health_bp.counting.bootstep:RecorderStep"

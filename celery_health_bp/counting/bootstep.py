@@ -1,4 +1,4 @@
-"""What runs in the worker's main process beside the jobs."""
+"""Starts and stops counting with the worker, and replies with its counts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..versions import warn_if_untested
 from ..wire import COUNTS_COMMAND, STATS_KEY
 from .recorder import Recorder, recorder_of
 from .registry import Registry
-from .request import MonitoredRequest, count_the_rest
+from .request import MonitoredRequest, count_unfinished
 from .snapshot import inspection
 
-#: The consumer's method by which a shutdown cancels what runs: that of Celery 5.5, and that of the versions after it.
+#: Methods of the consumer with which a shutdown cancels attempts: of Celery 5.5, and of later versions.
 CANCELLING: tuple[str, ...] = ("cancel_all_unacked_requests", "cancel_active_requests")
 
 
 class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
-    """Starts the recorder with the worker, and sends the last counts when it ends.
+    """Bootstep that starts the recorder with the worker, and sends the last counts at shutdown.
 
-    Wrong settings end the worker at its start with their message.
+    Wrong settings stop the worker at start with a ``ConfigurationError``.
     """
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
@@ -33,13 +33,13 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         self._registry: Registry = Registry(worker.app)
 
     def include(self, parent: Any) -> bool:
-        """Join as the first step: it stops last, after the pool's jobs have ended."""
+        """Insert this step as the first one: it stops last, after the jobs of the pool."""
         parent.steps.insert(0, self)
         self.obj = self
         return True
 
     def start(self, parent: Any) -> None:
-        """Say where the counts go, begin sending, and say which tasks will not be counted."""
+        """Start sending, and log where the counts go and which tasks are not counted."""
         warn_if_untested()
         self._recorder.announce()
         self._recorder.start()
@@ -47,19 +47,20 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
         _watch_shutdown(parent.consumer)
 
     def stop(self, parent: Any) -> None:
-        """Send the last counts of a warm shutdown."""
+        """Send the last counts at a warm shutdown."""
         self._recorder.stop()
 
     def terminate(self, parent: Any) -> None:
-        """Send the counts of a cold shutdown; what it killed without a word is known when the process ends.
+        """Send the counts at a cold shutdown.
 
-        Threads have been waited for then: what still runs ends with this process (``cold_shutdown_tells``).
+        Attempts that the shutdown killed without a report (prefork of Celery 5.2) are counted at exit,
+        when threads have been waited for and anything that still runs ends with the process.
         """
-        atexit.register(count_the_rest)  # before the recorder's own, which sends it
+        atexit.register(count_unfinished)  # runs before Recorder.stop, which sends these counts
         self._recorder.stop()
 
     def info(self, parent: Any) -> dict[str, Any]:
-        """Our part of the worker's reply to ``stats``: that it can be asked for its counts, and what it does."""
+        """Return this package's part of the worker's reply to ``stats``."""
         return {
             STATS_KEY: {
                 "application": parent.app.main,
@@ -71,7 +72,7 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
 
 
 def _watch_shutdown(consumer: Any) -> None:
-    """Have the requests know that a shutdown cancels them, and not a lost connection."""
+    """Let requests distinguish a cancellation by shutdown from one by a lost connection."""
     MonitoredRequest.shutdown_cancels = False
     for name in CANCELLING:
         cancel = getattr(consumer, name, None)
@@ -80,12 +81,12 @@ def _watch_shutdown(consumer: Any) -> None:
 
 
 def _cancel(cancel: Callable[[], None]) -> None:
-    """Cancel what runs. The mark stays: signal handlers interrupt each other, and the process ends after this."""
+    """Cancel the running attempts. The flag stays set: signal handlers may nest, and the process ends next."""
     MonitoredRequest.shutdown_cancels = True
     cancel()
 
 
 @inspect_command(name=COUNTS_COMMAND)  # type: ignore[untyped-decorator]  # celery ships no types
 def counts(state: Any, **_: Any) -> dict[str, Any]:
-    """What this worker counted since it started, for a scrape without a store."""
+    """Return all counts since the worker started, for a scrape without a store."""
     return recorder_of(state.app).ledger.copy().to_rows()

@@ -1,4 +1,4 @@
-"""Which customer an attempt was for: the value of the ``customer_id`` label."""
+"""Finds the value of the ``customer_id`` label for an attempt."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from .ledger import UNKNOWN
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-_ABSENT = inspect.Parameter.empty
+_NO_DEFAULT = inspect.Parameter.empty
+_POSITIONAL = (list, tuple)  # hot path: isinstance() is slower with list | tuple
 
 
 def label_value(value: Any) -> str:
-    """A value as a label that can neither break nor bloat the exposition.
+    """Convert a value to a label of at most 64 characters that cannot break the exposition.
 
-    Strings, numbers and UUIDs only, at most 64 characters; anything else, and
-    an empty string, is ``unknown``. NUL and lone surrogates become ``?``.
+    Strings, numbers and UUIDs are converted, with NUL and lone surrogates
+    replaced by ``?``. Any other type and the empty string become ``unknown``.
 
     Raises:
-        BaseException: a ``__str__`` of the user's raised what is no ``Exception``.
+        BaseException: the user's ``__str__`` raised an exception that is not an ``Exception``.
     """
     if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= MAX_LABEL:
         return value
@@ -35,30 +36,33 @@ def label_value(value: Any) -> str:
         return UNKNOWN
     try:
         text = str(value)
-    except Exception:  # a __str__ of the user's, or an integer beyond sys.get_int_max_str_digits()
+    except Exception:  # from the user's __str__, or for an integer beyond sys.get_int_max_str_digits()
         return UNKNOWN
     return label_text(text, MAX_LABEL) or UNKNOWN
 
 
 class CustomerFinder:
-    """Finds the customer of one task's attempts; made once per task.
+    """Finds the customer of one task's attempts.
 
     Arguments:
-        task: the Celery task (also an attribute), whose signature tells where the argument stands.
-        settings: ``customer_argument`` and ``customer_resolver`` are used.
+        task: the Celery task (also an attribute). Its signature gives the position of the argument.
+        settings: supplies ``customer_argument`` and ``customer_resolver``.
     """
 
     def __init__(self, task: Any, settings: Settings) -> None:
         self.task: Any = task
         self._argument = settings.customer_argument
         self._resolver = settings.customer_resolver
-        self._warned = False
-        self._position, self._default = self._place()
+        self._has_warned = False
+        self._position, self._default = self._parameter()
 
     def find(self, args: Any, kwargs: Any) -> str:
-        """The label's value for an attempt with these arguments.
+        """Return the label's value for an attempt with these positional and keyword arguments.
 
-        Whatever the user's code raises, also ``SystemExit`` or a timeout, counts as ``unknown``.
+        Return ``unknown`` if the user's code raises, even ``SystemExit`` or a timeout.
+
+        Raises:
+            BaseException: the process or the greenlet ends; see ``_must_propagate``.
         """
         try:
             if self._resolver is not None:
@@ -68,35 +72,36 @@ class CustomerFinder:
             value = self._default
             if isinstance(kwargs, dict) and self._argument in kwargs:
                 value = kwargs[self._argument]
-            elif self._position is not None and isinstance(args, list | tuple) and len(args) > self._position:
+            elif self._position is not None and isinstance(args, _POSITIONAL) and len(args) > self._position:
                 value = args[self._position]
             return label_value(value)
         except BaseException as exc:
-            if _ends_what_runs(exc):
+            if _must_propagate(exc):
                 raise
             self._warn()
             return UNKNOWN
 
-    def _place(self) -> tuple[int | None, Any]:
+    def _parameter(self) -> tuple[int | None, Any]:
+        """Return position and default value of the customer's parameter; no position if it is keyword-only."""
         try:
             parameters = inspect.signature(self.task.run).parameters
         except (TypeError, ValueError):  # a callable without a signature
-            return None, _ABSENT
+            return None, _NO_DEFAULT
         parameter = parameters.get(self._argument or "")
         if parameter is None or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            return None, _ABSENT
+            return None, _NO_DEFAULT
         position = None if parameter.kind is parameter.KEYWORD_ONLY else list(parameters).index(parameter.name)
         return position, parameter.default
 
     def _warn(self) -> None:
-        if not self._warned:
-            self._warned = True
+        if not self._has_warned:
+            self._has_warned = True
             what = "the customer cannot be read" if self._resolver is None else "customer_resolver failed"
             logger.exception("%s for task %s; its attempts count as unknown", what, self.task.name)
 
 
-def _ends_what_runs(exc: BaseException) -> bool:
-    """It is not the user's code that raised this, but a signal to this process or the end of this greenlet."""
-    if isinstance(exc, KeyboardInterrupt):  # with another handler, such as a worker's, no signal raises it
+def _must_propagate(exc: BaseException) -> bool:
+    """Return whether a signal to this process or the end of this greenlet raised ``exc``, not the user's code."""
+    if isinstance(exc, KeyboardInterrupt):  # only the default handler raises it; a worker installs its own
         return signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return isinstance(exc, WorkerShutdown | WorkerTerminate) or type(exc).__name__ == "GreenletExit"

@@ -1,6 +1,6 @@
-"""Counts of one process: outcomes and durations of attempts. Pure, no I/O.
+"""Counts the attempts of one process: outcomes, durations, times in the queue. No I/O.
 
-An *attempt* is one run of a task. The law of attempts, at rest and for each
+An *attempt* is one run of a task. The accounting invariant, at rest and for each
 task and customer: ``started = completed + failed + retried + aborted``.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Sequence
 from threading import RLock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..counts import (
     COUNTERS,
@@ -23,7 +23,7 @@ from ..counts import (
     label_text,
 )
 
-#: So many events wait at most to be summed up; an attempt is two of them.
+#: Events are aggregated when this many wait; an attempt is two events.
 MAX_EVENTS = 1000
 
 #: Label value of customers and error types beyond their caps, and of attempts without a customer.
@@ -32,7 +32,7 @@ UNCAPPED = frozenset({"", OTHER, UNKNOWN})
 
 
 class Outcome(NamedTuple):
-    """What an attempt did: a key of ``COUNTERS``, and the error type or the reason."""
+    """Start or end of an attempt: a key of ``COUNTERS``, and the error type or the reason."""
 
     kind: str
     detail: str = ""
@@ -41,14 +41,14 @@ class Outcome(NamedTuple):
 class Ledger:
     """Counts of one process; every method may be called from any thread.
 
-    Counting an event only puts it down: a worker between two jobs has cold
-    caches, and summing up many events at once takes a fraction of the time.
+    ``count()`` only appends; events are aggregated in batches. That takes a
+    fraction of the time, because a worker between two jobs has cold caches.
 
     Arguments:
-        bounds: upper bounds of the histograms in seconds, rising.
-        max_customers: most customers per task that are held at once; every
-            further one counts as ``other``. ``take`` starts anew.
-        max_error_types: the same of error types per task and kind.
+        bounds: upper bounds of the histograms in seconds, ascending.
+        max_customers: most customers per task that keep their name between two
+            calls of ``take``; the others count as ``other``.
+        max_error_types: the same for error types per task and kind.
     """
 
     def __init__(self, bounds: Sequence[float], max_customers: int, max_error_types: int = MAX_ERROR_TYPES) -> None:
@@ -57,89 +57,93 @@ class Ledger:
         self._max_error_types = max_error_types
         self._events: deque[tuple[Outcome, str, str, float | None]] = deque()
         self._counts = Counts()
-        #: What is capped -> the values that keep their name.
+        #: Task, or kind and task -> its customers, or its error types, that keep their name.
         self._known: dict[str | tuple[str, str], set[str]] = {}
-        # Celery counts from signal handlers too, which may interrupt the holder of this lock.
+        # Reentrant: Celery counts from signal handlers too, which may interrupt the thread that holds it.
         self._lock = RLock()
-        self._summing_up = False
+        self._is_aggregating = False
 
     def count(self, outcome: Outcome, task_name: str, customer_id: str, seconds: float | None = None) -> None:
         """Add one to a counter.
 
         Arguments:
+            outcome: selects the counter.
             task_name: the registered name.
-            seconds: what the histogram of this kind observes besides (see ``HISTOGRAM_OF``).
+            customer_id: value of the label.
+            seconds: observation for the histogram of this kind (``HISTOGRAM_OF``), if any.
         """
         self._events.append((outcome, task_name, customer_id, seconds))
         if len(self._events) >= MAX_EVENTS:
-            self._sum_up()
+            self._aggregate()
 
     @property
     def events(self) -> int:
-        """How many events were counted since the last ``take``."""
+        """Number of events since the last ``take``."""
         with self._lock:
             return len(self._events) + self._counts.events
 
     def internal_error(self) -> None:
-        """Count an exception of our own code."""
+        """Count an exception in this package."""
         with self._lock:
             self._counts.internal_errors += 1
 
     def take(self) -> Counts:
-        """All counts since the last ``take``; they are the caller's from now on."""
+        """Return all counts since the last ``take``, and start again from zero."""
         with self._lock:
-            if self._summing_up:  # interrupted by a signal handler, and not done with them: the next one gets all
+            if self._is_aggregating:  # a signal handler interrupted it: the next call returns everything
                 return Counts()
-            self._sum_up()
+            self._aggregate()
             taken, self._counts, self._known = self._counts, Counts(), {}
         return taken
 
     def copy(self) -> Counts:
-        """All counts since the last ``take``, which stay here as well."""
+        """Return a copy of all counts since the last ``take``."""
         with self._lock:
-            self._sum_up()
+            self._aggregate()
             histograms = {
                 key: Histogram(Counter(found.buckets), found.sum_seconds)
                 for key, found in self._counts.histograms.items()
             }
             return Counts(Counter(self._counts.counters), histograms, self._counts.internal_errors)
 
-    def _sum_up(self) -> None:
+    def _aggregate(self) -> None:
         with self._lock:
-            if self._summing_up:  # a signal handler has interrupted this very loop, which goes on with its events
+            if self._is_aggregating:  # a signal handler interrupted this loop, which then adds the handler's events too
                 return
-            self._summing_up = True
+            self._is_aggregating = True
             try:
                 self._add_events()
             finally:
-                self._summing_up = False
+                self._is_aggregating = False
 
     def _add_events(self) -> None:
-        counters = self._counts.counters
+        counters: Counter[Any] = self._counts.counters
         while self._events:
             (kind, detail), task_name, customer_id, seconds = self._events.popleft()
             customer_id = self._capped(task_name, customer_id, self._max_customers)
-            series = Series(kind, task_name, detail, customer_id)
+            series = kind, task_name, detail, customer_id  # finds a Series, and is made in a fraction of its time
             number = counters.get(series)
-            if number is None:  # seen for the first time, or its name cannot be kept
-                series = self._shown(series)
+            if number is None:  # not seen before, or under a name that has to be changed
+                series = self._cleaned(*series)
                 number = counters[series]
             counters[series] = number + 1
             if seconds is not None:
-                self._counts.histogram(HISTOGRAM_OF[kind], series.task_name).observe(seconds, self._bounds)
+                self._counts.histogram(HISTOGRAM_OF[kind], series[1]).observe(seconds, self._bounds)
 
-    def _shown(self, series: Series) -> Series:
-        """The series with names that are sound, short and few."""
-        kind, task_name, detail, customer_id = series
+    def _cleaned(self, kind: str, task_name: str, detail: str, customer_id: str) -> Series:
+        """Return the series with valid, short names, and ``other`` for an error type beyond the cap."""
         task_name, detail = label_text(task_name, MAX_TASK_NAME), label_text(detail, MAX_LABEL)
         if COUNTERS[kind] == "error_type":
             detail = self._capped((kind, task_name), detail, self._max_error_types)
         return Series(kind, task_name, detail, customer_id)
 
     def _capped(self, group: str | tuple[str, str], value: str, limit: int) -> str:
+        """Return the value, or ``other`` if its group has ``limit`` other values already."""
         if value in UNCAPPED:
             return value
-        known = self._known.setdefault(group, set())
+        known = self._known.get(group)
+        if known is None:
+            known = self._known[group] = set()
         if value not in known:
             if len(known) >= limit:
                 return OTHER

@@ -1,4 +1,4 @@
-"""How an attempt ended: from Celery's exception to a counter and its label."""
+"""Maps the exception that ended an attempt to a counter and its label."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ EXPIRED = Outcome("discarded", "expired")
 
 
 def outcome_of(exc: BaseException) -> Outcome:
-    """The outcome of an attempt that ended with this exception.
+    """Return the outcome of an attempt that this exception ended.
 
-    What takes the process with it is a ``WorkerLostError``: a ``BaseException``
-    that is no ``Exception`` (``SystemExit``, ``KeyboardInterrupt``), and being out
-    of memory, for which Celery ends the worker itself.
+    Exceptions that end the process count as ``WorkerLostError``: a ``BaseException``
+    that is not an ``Exception`` (``SystemExit``, ``KeyboardInterrupt``), and
+    ``MemoryError``, after which Celery shuts the worker down.
     """
     exc = unwrapped(exc)
     if isinstance(exc, Retry):

@@ -1,4 +1,4 @@
-"""How many of a worker's registered tasks are counted, and which are not. Runs in the worker's main process."""
+"""Finds out which of a worker's registered tasks are counted. Runs in the worker's main process."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .request import MonitoredRequest
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: Celery's own tasks begin with this.
-OWN = "celery."
+#: Prefix of Celery's built-in tasks.
+BUILT_IN = "celery."
 
 
 class Registry:
-    """The registered tasks of an app, looked at again when their number changes.
+    """The registered tasks of an app.
 
     Arguments:
         app: the worker's Celery app.
@@ -33,24 +33,24 @@ class Registry:
         self._facts: Mapping[str, Any] = {}
 
     def facts(self) -> Mapping[str, Any]:
-        """Return the numbers of registered and of counted tasks, and up to five names of those not counted.
+        """Return the numbers of registered and of counted tasks, and up to five names of tasks that are not counted.
 
-        Celery's own tasks are left out.
+        Leave out Celery's built-in tasks. The result is cached until the number of tasks changes.
         """
         if len(self._app.tasks) != self._size:
             tasks = list(self._app.tasks.values())
-            own = [task for task in tasks if not task.name.startswith(OWN)]
-            missing = sorted(task.name for task in own if not _is_counted(task))
+            users = [task for task in tasks if not task.name.startswith(BUILT_IN)]
+            missing = sorted(task.name for task in users if not _is_counted(task))
             self._size = len(tasks)
             self._facts = {
-                "registered": len(own),
-                "counted": len(own) - len(missing),
+                "registered": len(users),
+                "counted": len(users) - len(missing),
                 "not_counted": [name[:MAX_NAME] for name in missing[:MAX_NAMES]],
             }
         return self._facts
 
     def log(self) -> None:
-        """Say how many tasks are counted, and which are not and why."""
+        """Log how many tasks are counted, and a warning on tasks that are not."""
         for task in self._app.tasks.values():
             if is_monitored(task) and not _is_counted(task):
                 logger.warning("task %s is not counted: its Request must derive from %s", task.name, REQUEST)

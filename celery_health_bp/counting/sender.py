@@ -1,4 +1,4 @@
-"""The way of one process's counts to the store: in parts, each added once, sent again until it is accepted."""
+"""Sends the counts of one process to the store in batches; each is retried until the store has added it once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .ledger import Ledger
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: The state of the store (its id, its dangers) is read again after so many flushes.
-LOOK_FLUSHES = 10
-#: How long a worker tells that totals were gone.
-GONE_SECONDS = 24 * 3600
-#: Tasks in the log line on what could not be sent.
+#: Number of flushes after which the id of the store and its dangers are read again.
+INSPECTION_FLUSHES = 10
+#: How long a worker's reply mentions that the store had lost totals.
+LOSS_SECONDS = 24 * 3600
+#: Most tasks in the log line on unsent counts.
 MAX_TASKS = 20
 
 
 class Sender:
-    """Sends what a ledger has counted; for one thread at a time, the others wait.
+    """Sends the counts of a ledger. Any thread may call it; a lock lets one send at a time.
 
     Arguments:
-        ledger: its counts are taken when what was taken before has been accepted.
-        store: where they go.
+        ledger: its counts are taken when the store has accepted all earlier batches.
+        store: receives the counts.
 
     Attributes:
         writer: name of this process in the store.
@@ -44,23 +44,23 @@ class Sender:
         self._store = store
         self._lock = Lock()
         self._sequence = 0
-        #: Each keeps its sequence until the store is known to have added it.
-        self._parts: deque[tuple[int, Counts]] = deque()
-        self._tried = 0  # the sequence that was sent last
-        self._watching = False  # a web process sends what it ran eagerly, and nobody asks it for the store
-        self._flushes = self._look_at = 0
+        #: Batches with their sequence numbers, until the store confirms them.
+        self._batches: deque[tuple[int, Counts]] = deque()
+        self._tried = 0  # the last sequence number that was sent
+        self._inspects = False  # only in workers: a web process that runs tasks eagerly reports no store
+        self._flushes = self._inspect_at = 0
         self._failing_since: float | None = None
         self._error: str | None = None
         self._refused = False
         self._store_id: str | None = None
         self._dangers: tuple[str, ...] = ()
         self._logged: set[str] = set()
-        self._gone = 0.0, ""
-        self._said = Counter[tuple[str, str]]()
+        self._loss = 0.0, ""  # time, sentence
+        self._logged_unsent = Counter[tuple[str, str]]()
 
     def facts(self) -> dict[str, Any]:
-        """Where the counts go and whether they arrive, for the worker's reply to ``stats``."""
-        at, gone = self._gone
+        """Return where the counts go and whether they arrive, for the worker's reply to ``stats``."""
+        at, loss = self._loss
         return {
             "kind": "redis",
             "place": self._store.place,
@@ -69,57 +69,57 @@ class Sender:
             "failing_since": self._failing_since,
             "error": self._error,
             "unsent": self.unsent,
-            "notes": [*self._dangers, *([gone] if time.time() - at < GONE_SECONDS else [])],
+            "notes": [*self._dangers, *([loss] if time.time() - at < LOSS_SECONDS else [])],
         }
 
     @property
     def unsent(self) -> int:
-        """How many events wait."""
-        return self._ledger.events + sum(counts.events for _, counts in tuple(self._parts))
+        """Number of events that wait."""
+        return self._ledger.events + sum(counts.events for _, counts in tuple(self._batches))
 
     def try_out(self) -> None:
-        """Find out whether the store can be used, and log it if not; from now on watch it. Adds nothing."""
-        self._watching = True
+        """Log a warning if the store cannot be written, and inspect it from now on. Adds nothing."""
+        self._inspects = True
         with self._lock:
             if self._send(0, Counts()):
-                self._look()
+                self._inspect()
 
     def flush(self) -> bool:
-        """Send what was counted; ``False`` if the store did not accept it (it will be sent again)."""
+        """Send the counts; ``False``: the store did not accept them, and they will be sent again."""
         with self._lock:
-            if not self._parts:
+            if not self._batches:
                 self._take()
-            if not self._parts and self._failing_since is not None and not self._send(0, Counts()):
+            if not self._batches and self._failing_since is not None and not self._send(0, Counts()):
                 return False
-            while self._parts:
-                if not self._send(*self._parts[0]):
+            while self._batches:
+                if not self._send(*self._batches[0]):
                     return False
-                self._parts.popleft()
+                self._batches.popleft()
             self._flushes += 1
-            if self._watching and self._flushes >= self._look_at:
-                self._look()
+            if self._inspects and self._flushes >= self._inspect_at:
+                self._inspect()
         return True
 
-    def say_unsent(self) -> None:
-        """This process ends: log with its numbers what could not be sent, once."""
+    def log_unsent(self) -> None:
+        """Log the counts that could not be sent before this process ends. Logs the same counts once."""
         with self._lock:
             left = Counter[tuple[str, str]]()
-            for counts in (self._ledger.copy(), *[counts for _, counts in self._parts]):
+            for counts in (self._ledger.copy(), *[counts for _, counts in self._batches]):
                 for series, number in counts.counters.items():
                     left[series.task_name, series.kind] += number
-        if left and left != self._said:
+        if left and left != self._logged_unsent:
             logger.warning(
                 "job totals: %d counts could not be sent before this process ends, and %s will not have them: %s",
                 left.total(),
                 self._store,
                 _by_task(left),
             )
-        self._said = left
+        self._logged_unsent = left
 
     def _take(self) -> None:
-        parts = list(enumerate(self._ledger.take().parts(MAX_BATCH), self._sequence + 1))
-        self._sequence += len(parts)
-        self._parts.extend(parts)
+        batches = list(enumerate(self._ledger.take().parts(MAX_BATCH), self._sequence + 1))
+        self._sequence += len(batches)
+        self._batches.extend(batches)
 
     def _send(self, sequence: int, counts: Counts) -> bool:
         again, self._tried = sequence == self._tried, sequence
@@ -131,24 +131,24 @@ class Sender:
                 logger.warning("%s; counting goes on in memory, and the counts are sent again %s", exc, until)
             self._fail(exc.cause, exc.refused)
             return False
-        except Exception as exc:  # of our own code; the recorder logs it
+        except Exception as exc:  # an error in this package; the recorder logs it
             self._fail(type(exc).__name__)
             raise
         if self._failing_since is not None:
             logger.warning("job totals: the store is back, what had waited is sent")
         self._failing_since, self._error, self._refused = None, None, False
-        self._tell(added, again)
+        self._log_loss(added, again)
         return True
 
     def _fail(self, cause: str, refused: bool = False) -> None:
         self._failing_since = self._failing_since or time.time()
         self._error, self._refused = cause, refused
-        self._look_at = 0  # as soon as it is back: it may be another one
+        self._inspect_at = 0  # with the first success: it may be another server
 
-    def _tell(self, added: Added, again: bool) -> None:
-        """Say that keys were gone; a writer's alone matters only to a batch that may have been added before."""
+    def _log_loss(self, added: Added, again: bool) -> None:
+        """Log that the store had lost keys. The writer's key alone matters only if this batch was sent before."""
         if added.totals_gone:
-            self._look_at = 0  # its id is gone too
+            self._inspect_at = 0  # the id is gone too
             what = "was gone (deleted, evicted, Redis is empty or another one of a list): the totals begin at 0 there"
         elif added.writer_gone and again:
             what = "had lost what this worker sent last: counts that were sent again may have been added twice"
@@ -156,13 +156,13 @@ class Sender:
             return
         now = time.time()
         moment = time.strftime("%Y-%m-%d %H:%M", time.gmtime(now))
-        self._gone = now, f"at {moment} UTC {self._store.keys}:totals {what}"
-        logger.warning("job totals: %s", self._gone[1])
+        self._loss = now, f"at {moment} UTC {self._store.keys}:totals {what}"
+        logger.warning("job totals: %s", self._loss[1])
 
-    def _look(self) -> None:
-        """Read the id of the store, or give it one (the web process compares it with its own), and its dangers."""
-        self._look_at = self._flushes + LOOK_FLUSHES
-        with suppress(StoreUnavailable):  # without the id nothing is compared
+    def _inspect(self) -> None:
+        """Read the dangers of the store and its id, which is created if missing; web processes compare the id."""
+        self._inspect_at = self._flushes + INSPECTION_FLUSHES
+        with suppress(StoreUnavailable):  # without an id, web processes compare nothing
             self._store_id = self._store.identity(create=True)
         self._dangers = self._store.dangers()
         for danger in self._dangers:
@@ -172,7 +172,7 @@ class Sender:
 
 
 def _by_task(numbers: Counter[tuple[str, str]]) -> str:
-    """Numbers of each kind for each task, those of the last tasks in one."""
+    """Return the numbers of each kind for the first tasks, and one sum for the remaining tasks."""
     tasks = sorted({task for task, _ in numbers})
     parts = [
         f"{task}: " + ", ".join([f"{numbers[task, kind]} {kind}" for kind in COUNTERS if (task, kind) in numbers])

@@ -1,8 +1,7 @@
-"""What a worker says of itself in its one reply to ``stats``, instead of in five replies.
+"""Adds queues and attempts to a worker's reply to ``stats``, so that a check needs one reply instead of five.
 
-The keys are those of Celery's own commands and so is their form, less what
-nobody needs here, arguments above all. It costs a fleet's check four of five
-messages. Runs in the worker's main process.
+Keys and format are those of Celery's inspect commands, without fields that a
+check does not need, such as arguments. Runs in the worker's main process.
 """
 
 from __future__ import annotations
@@ -16,12 +15,14 @@ from celery.worker.request import Request
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: With more running and scheduled attempts the worker is asked as any other: others read ``stats`` too.
+#: Most attempts in the reply, which other tools read too. A check asks a worker with more by Celery's commands.
 MAX_TASKS = 1000
 
 
 def inspection(consumer: Any) -> Mapping[str, Any]:
-    """Queues, attempts that run or are scheduled, how many are reserved; empty if they are too many, or that fails.
+    """Return the worker's queues, its running and scheduled attempts, and the number of reserved ones.
+
+    Return nothing if there are more than ``MAX_TASKS`` attempts, or if the state cannot be read.
 
     Arguments:
         consumer: the ``celery.worker.consumer.Consumer``.
@@ -37,7 +38,7 @@ def inspection(consumer: Any) -> Mapping[str, Any]:
             "scheduled": list(_scheduled(waiting)),
             "reserved": len(set(state.reserved_requests).difference(running)),
         }
-    except Exception:  # then the worker is asked as any other
+    except Exception:  # the check then uses Celery's own commands
         logger.debug("the worker's own state cannot be read", exc_info=True)
         return {}
 

@@ -1,4 +1,4 @@
-"""Where job totals are kept between the workers and the scrape."""
+"""Stores of job totals: workers add to them, scrapes read them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ __all__ = ["MAX_BATCH", "SOCKET_TIMEOUT_SECONDS", "Added", "RedisStore", "Store"
 
 
 def open_store(app: Any, settings: Settings) -> Store | None:
-    """The store that the settings name, or ``None`` where the workers hold their own counts.
+    """Open the store that ``metrics_store`` names. Connects on first use.
 
-    ``metrics_store="auto"``: the broker if it is Redis or Valkey, else the
-    result backend if that is, else none.
+    ``"auto"`` selects the broker if it is Redis or Valkey, else the result backend if that is.
+
+    Returns:
+        ``None`` if the workers keep their own counts: ``"control"``, or ``"auto"`` without a Redis.
+
+    Raises:
+        ConfigurationError: see ``connect``.
     """
     url = settings.metrics_store
     if url == "auto":

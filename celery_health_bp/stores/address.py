@@ -1,4 +1,4 @@
-"""URLs of the job totals, read without connecting: lists of servers, of sentinels, of nodes."""
+"""Parses URLs of the store: lists of servers, sentinels or cluster nodes. Does not connect."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError
 
-#: Schemes of our URLs (kombu's names of Redis transports among them) -> redis-py's.
+#: Accepted URL schemes, those of kombu's Redis transports included -> redis-py's.
 SCHEMES = {
     "redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss",
     "redis+socket": "unix", "socket": "unix", "unix": "unix",
     "sentinel": "redis", "redis+cluster": "redis", "rediss+cluster": "rediss",
 }  # fmt: skip
 
-#: What is left of a URL whose password holds one of these unescaped could be a host.
+#: With one of these unescaped in a password, a part of the password could be taken for a host.
 UNPARSABLE = "The Redis URL of the job totals cannot be parsed: percent-encode / # ? @ , ; in its password"
 
 Host = tuple[str, int]
@@ -25,11 +25,11 @@ Host = tuple[str, int]
 
 @dataclass(frozen=True)
 class Address:
-    """Sentinels of a master, or nodes of a cluster.
+    """A parsed URL of sentinels or of cluster nodes.
 
     Attributes:
-        hosts: at least one.
-        login: ``username`` and ``password`` for redis-py, as far as given.
+        hosts: hosts and ports, at least one.
+        login: ``username`` and ``password`` for redis-py, if given.
         database: number of the database.
         query: options after the ``?``.
     """
@@ -41,17 +41,24 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The hosts, in an order of their own: two URLs with the same hosts look alike."""
+        """The hosts, sorted: URLs that list the same hosts in another order are shown alike."""
         return ",".join([f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in sorted(self.hosts)])
 
 
 def scheme_of(url: str) -> str:
-    """What stands before ``://``; empty if nothing does."""
+    """Return the part before ``://``, or an empty string."""
     return url.partition("://")[0] if "://" in url else ""
 
 
 def redis_urls(app: Any) -> str | None:
-    """The Redis that a Celery app uses as broker, else as result backend: one URL, or several with ``;`` between."""
+    """Return the URL of the Redis that a Celery app uses as broker, else as result backend.
+
+    Returns:
+        One URL, several separated by ``;``, or ``None`` if neither is a Redis.
+
+    Raises:
+        ConfigurationError: a list of URLs has an unescaped ``;`` in a password.
+    """
     conf = app.conf
     places = (conf.broker_write_url, conf.broker_use_ssl), (conf.result_backend, conf.redis_backend_use_ssl)
     for given, use_ssl in places:
@@ -65,29 +72,31 @@ def redis_urls(app: Any) -> str | None:
 
 
 def urls_of(given: Any) -> list[str]:
-    """A URL of Celery's configuration, or several of them, as a list; of one empty text if there is none."""
+    """Split a URL setting of Celery into a list. Without a URL, the list is ``[""]``."""
     return [str(url) for url in given or [""]] if isinstance(given, list | tuple) else str(given or "").split(";")
 
 
 def _with_tls(url: str) -> str:
-    """With options for TLS, kombu uses it for these schemes too."""
+    """Select TLS, as kombu does for these schemes if the app has options for TLS."""
     return re.sub("^(redis|valkey)://", r"\1s://", url)
 
 
 def split(urls: str) -> list[str]:
-    """The URLs of a list; all sentinels and all nodes of a cluster are one."""
+    """Return the URLs of a list. All sentinels, or all nodes of a cluster, are one URL."""
     if scheme_of(urls) == "sentinel" or "cluster" in scheme_of(urls):
         return [urls]
     return _entries(urls)
 
 
 def parse(urls: str, default_port: int) -> Address:
-    """Sentinels or nodes of ``scheme://[user:password@]host:port;host:port/database?option=value``.
+    """Parse ``scheme://[user:password@]host:port;host:port/database?option=value``.
 
-    ``,`` may stand for ``;``, and each may be a whole URL, as kombu wants it.
+    Arguments:
+        urls: sentinels or nodes, separated by ``;`` or ``,``. Each may be a whole URL, as in kombu.
+        default_port: port of a host without one.
 
     Raises:
-        ConfigurationError: that is not what it is.
+        ConfigurationError: the URL is malformed.
     """
     hosts: list[Host] = []
     login: dict[str, str] = {}
@@ -103,7 +112,7 @@ def parse(urls: str, default_port: int) -> Address:
                 hosts += [_host(name, default_port) for name in names.split(",")]
                 login = login or _login(user)
                 databases += [int(database)] if database else []
-    except ValueError:  # its text holds fragments of the URL
+    except ValueError:  # its message holds fragments of the URL
         raise ConfigurationError(UNPARSABLE) from None
     return Address(tuple(hosts), login, databases[0] if databases else 0, options)
 
@@ -113,7 +122,11 @@ def _entries(urls: str) -> list[str]:
 
 
 def _query(query: str) -> dict[str, str]:
-    """The options after a ``?``; an error if what should be a server, or part of a password, stands there."""
+    """Parse the options after a ``?``.
+
+    Raises:
+        ValueError: they contain a server or a part of a password.
+    """
     options = dict(parse_qsl(query))
     if "@" in query or re.search("://|[@;]", options.get("master_name", "")):
         raise ValueError

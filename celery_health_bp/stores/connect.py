@@ -1,4 +1,4 @@
-"""From the URL of the job totals to a client that neither waits nor retries longer than a second."""
+"""Makes a Redis client for the URL of a store. It does not retry, and waits at most a second for a reply."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..errors import ConfigurationError
 from .address import SCHEMES, UNPARSABLE, parse, scheme_of, split, urls_of
 
 SOCKET_TIMEOUT_SECONDS = 1.0
-#: One that is frozen costs so much before the next one is asked.
+#: Short: a frozen sentinel delays the call to the next one by this much.
 SENTINEL_TIMEOUT_SECONDS = 0.3
 
 
 class Server(NamedTuple):
-    """What holds the totals.
+    """A client with what its store needs to know about it.
 
     Attributes:
-        client: of redis-py.
-        disconnect: closes its connections; it opens new ones when used again.
-        place: as a URL, without credentials.
-        name: in words, without credentials.
-        one_server: while it is entered, all commands of the thread go to the same server.
+        client: a client of redis-py.
+        disconnect: closes the client's connections; the next command opens new ones.
+        place: URL without credentials.
+        name: description without credentials.
+        one_server: context manager that sends all commands of the thread to the same server.
     """
 
     client: Any
@@ -35,13 +35,16 @@ class Server(NamedTuple):
 
 
 def connect(urls: str, app: Any) -> Server:
-    """A client of what the URL names, or of the first reachable of several with ``;`` between them.
+    """Make a client for a URL. Connects on first use.
 
-    Nothing is connected yet.
+    Arguments:
+        urls: one URL, or several separated by ``;``, of which the first reachable server is used.
+        app: the Celery app, which supplies options for TLS and sentinels.
 
     Raises:
         ConfigurationError: redis-py is not installed, a URL cannot be parsed,
-            or the name of the sentinels' master is not known.
+            the name of the sentinels' master is missing, or a cluster's URL
+            selects another database than 0.
     """
     try:
         from .followers import FirstReachable
@@ -53,7 +56,7 @@ def connect(urls: str, app: Any) -> Server:
         servers = [_connect(url, app) for url in split(urls)]
     except ConfigurationError:
         raise
-    except (KeyError, ValueError):  # their text, and their traceback, hold fragments of the URL
+    except (KeyError, ValueError):  # their message and their traceback hold fragments of the URL
         raise ConfigurationError(UNPARSABLE) from None
     if len(servers) == 1:
         return servers[0]
@@ -76,10 +79,10 @@ def _server(url: str, app: Any) -> Server:
 
     scheme = SCHEMES[scheme_of(url)]
     rest = url.partition("://")[2]
-    if scheme != "unix" and "@" in rest[len(re.split("[/?#]", rest)[0]) :]:  # an unescaped part of a password
+    if scheme != "unix" and "@" in rest[len(re.split("[/?#]", rest)[0]) :]:  # part of an unescaped password
         raise ConfigurationError(UNPARSABLE)
     address, _, query = rest.partition("?")
-    options = _patient() | _options(dict(parse_qsl(query)))
+    options = _limits() | _options(dict(parse_qsl(query)))
     if scheme == "unix":
         del options["socket_connect_timeout"]
     if scheme == "rediss":
@@ -106,14 +109,14 @@ def _sentinels(urls: str, app: Any) -> Server:
             "The job totals are to be kept on the master of sentinels, and its name is not known: "
             "give metrics_store=sentinel://...?master_name=NAME, or master_name in broker_transport_options"
         )
-    options = {**_patient(), **address.login, "db": address.database, **_options(address.query)}
+    options = {**_limits(), **address.login, "db": address.database, **_options(address.query)}
     if _sentinels_use_tls(address.query.get("ssl"), app):
         options |= {"ssl": True, **_tls(app)}
     short = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), SENTINEL_TIMEOUT_SECONDS)
     sentinel = Sentinel(
         address.hosts,
         min_other_sentinels=given.get("min_other_sentinels", 0),
-        sentinel_kwargs={**given.get("sentinel_kwargs", {}), **_patient(), **short},
+        sentinel_kwargs={**given.get("sentinel_kwargs", {}), **_limits(), **short},
         **options,
     )
     client = sentinel.master_for(master)
@@ -130,7 +133,7 @@ def _cluster(url: str, app: Any) -> Server:
     from .followers import SlotOwner
 
     address = parse(url, 6379)
-    options = {**_patient(), **address.login, **_options(address.query)}
+    options = {**_limits(), **address.login, **_options(address.query)}
     if options.pop("db", 0) or address.database:
         raise ConfigurationError("The job totals are to be kept in a Redis Cluster, which has database 0 alone")
     if SCHEMES[scheme_of(url)] == "rediss":
@@ -141,8 +144,8 @@ def _cluster(url: str, app: Any) -> Server:
     )
 
 
-def _patient() -> dict[str, Any]:
-    """How long each connection waits: no retries of redis-py's own."""
+def _limits() -> dict[str, Any]:
+    """Return options for short timeouts and no retries by redis-py."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
@@ -151,13 +154,13 @@ def _patient() -> dict[str, Any]:
 
 
 def _transport_options(app: Any) -> Mapping[str, Any]:
-    """The transport options of the app that name a master: of its broker, else of its result backend."""
+    """Return the transport options that name a master: the broker's, else the result backend's, else none."""
     found = (app.conf.broker_transport_options, app.conf.result_backend_transport_options)
     return next((options for options in found if options and options.get("master_name")), {})
 
 
 def _sentinels_use_tls(given: str | None, app: Any) -> bool:
-    """``ssl`` of the URL, else what the app says of sentinels: TLS for another kind of broker is not meant for them."""
+    """Return the URL's ``ssl``, else whether the app uses TLS with sentinels (and not with another kind of broker)."""
     if given is not None:
         return given.lower() in ("true", "yes", "1")
     conf = app.conf
@@ -166,7 +169,7 @@ def _sentinels_use_tls(given: str | None, app: Any) -> bool:
 
 
 def _tls(app: Any) -> dict[str, Any]:
-    """The app's options for TLS."""
+    """Return the app's options for TLS."""
     options: dict[str, Any] = {}
     for use_ssl in (app.conf.redis_backend_use_ssl, app.conf.broker_use_ssl):
         options |= _options(use_ssl if isinstance(use_ssl, Mapping) else {})
@@ -174,7 +177,7 @@ def _tls(app: Any) -> dict[str, Any]:
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """kombu's options of a Redis URL or ``broker_use_ssl`` in redis-py's words."""
+    """Translate kombu's options of a Redis URL or of ``broker_use_ssl`` to those of redis-py."""
     options = {name: value for name, value in given.items() if name.startswith("ssl_")}
     reqs = options.get("ssl_cert_reqs")
     if isinstance(reqs, str):

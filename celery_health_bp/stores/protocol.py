@@ -1,4 +1,4 @@
-"""What a store of job totals can do."""
+"""The interface of a store of job totals."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import NamedTuple, Protocol
 
 from ..counts import Counts
 
-#: Numbers in a batch: Redis serves nobody else while it adds them, for some 3 to 10 ms.
+#: Most numbers in a batch. Redis serves no other client while it adds them: 3 to 10 ms.
 MAX_BATCH = 1000
 
 
 class Added(NamedTuple):
-    """What the store missed when it added a batch.
+    """Keys that the store had lost when it added a batch.
 
     Attributes:
-        totals_gone: there were no totals at all, and this is not the writer's first batch.
-        writer_gone: it did not know the writer's last batch.
+        totals_gone: the totals were empty, although this is not the writer's first batch.
+        writer_gone: the writer's last sequence number was missing.
     """
 
     totals_gone: bool = False
@@ -23,54 +23,54 @@ class Added(NamedTuple):
 
 
 class Store(Protocol):
-    """Totals of a whole fleet, fed by its workers."""
+    """Holds the totals of a whole fleet, to which its workers add."""
 
     @property
     def place(self) -> str:
-        """Its URL, without credentials."""
+        """URL of the store, without credentials."""
 
     @property
     def keys(self) -> str:
-        """What every key begins with."""
+        """Prefix of every key."""
 
     def add(self, writer: str, sequence: int, counts: Counts) -> Added:
-        """Add a worker's counts, exactly once for each writer and sequence; all of them, or none.
+        """Add a batch of a worker's counts, completely or not at all, and once for each writer and sequence number.
 
         Arguments:
-            writer: name of the counting process, never used again by another.
-            sequence: 1 for its first batch, one more for each further one; a
-                batch sent again keeps its own. 0 adds nothing, but fails where nothing can be added.
+            writer: name of the counting process, unique for all time.
+            sequence: 1 for the writer's first batch, then ascending by 1. A batch that is
+                sent again keeps its number. 0 adds nothing, and fails if the store cannot be written.
             counts: at most ``MAX_BATCH`` numbers.
 
         Raises:
-            StoreUnavailable: not known to be added; send the same batch again.
+            StoreUnavailable: the batch may not have been added; send it again.
         """
 
     def totals(self, timeout_seconds: float = 2.0) -> Counts:
-        """The fleet's totals.
+        """Return the fleet's totals.
 
         Arguments:
-            timeout_seconds: how long many of them may take.
+            timeout_seconds: limit for reading more fields than fit in one call.
 
         Raises:
-            StoreUnavailable: they could not be read, not all in time, or are too many.
+            StoreUnavailable: the totals could not be read, are too many, or took too long.
         """
 
     def identity(self, *, create: bool = False) -> str | None:
-        """Return the random id that the store holds, ``None`` if it has none.
+        """Return the random id in the store, or ``None`` if there is none.
 
-        Two processes that read the same id use the same store. It is lost when
-        the store is emptied.
+        Two processes that read the same id use the same store. Emptying the
+        store deletes the id.
 
         Arguments:
-            create: give the store an id if it has none.
+            create: create the id if it is missing.
 
         Raises:
-            StoreUnavailable: it could not be read.
+            StoreUnavailable: the id could not be read or created.
         """
 
     def dangers(self) -> tuple[str, ...]:
-        """Sentences on how the store may lose totals; none where that cannot be known."""
+        """Return a sentence for each way in which the store may lose totals; none if that is not known."""
 
     def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
+        """Close the connections. The next call opens new ones."""

@@ -1,8 +1,8 @@
-"""Fleet totals in Redis or Valkey: one script call per flush, applied exactly once.
+"""Keeps a fleet's totals in Redis or Valkey; each flush is one script call that is applied exactly once.
 
-Keys, all in one cluster slot by their hash tag: ``{PREFIX}:totals``,
-``{PREFIX}:customers``, ``{PREFIX}:id`` and ``{PREFIX}:writer:ID`` (forgotten
-after a week).
+Keys: ``{PREFIX}:totals``, ``{PREFIX}:customers``, ``{PREFIX}:id`` and
+``{PREFIX}:writer:ID`` (expires after a week). Their hash tag puts them all in
+one slot of a cluster.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from .connect import Server, connect
 from .protocol import Added
 from .script import TOTALS_GONE, WRITER_GONE, Script
 
-#: Fields of the totals that a scrape reads in one call; of more in several, and of more than this none.
+#: Most fields that a scrape reads in one call, and most fields that it reads at all.
 FIELDS_AT_ONCE, MAX_FIELDS = 10_000, 200_000
 
-#: First words of answers that pass by themselves; redis-py has classes for some, depending on its version, and
-#: Redis 6 puts the place in a script before them.
-PASSING = re.compile(
+#: First words of errors that are temporary. Some versions of redis-py have classes for some of them, and
+#: Redis 6 puts the position in a script before them.
+TEMPORARY = re.compile(
     r"(?:@user_script: \d+: )?-?"
     r"(NOREPLICAS|MISCONF|BUSY|TRYAGAIN|ASK|CLUSTERDOWN|MASTERDOWN|LOADING|READONLY|OOM)\b"
 )
 
 
 class RedisStore:
-    """Totals of a fleet in one hash.
+    """Keeps the totals of a fleet in one hash.
 
     Arguments:
-        server: where it is, with a client that is owned by this store.
-        key_prefix: the hash tag of every key.
-        global_prefix: what every key begins with (kombu's ``global_keyprefix``: an ACL may allow nothing else).
+        server: the Redis, with a client that this store owns.
+        key_prefix: hash tag of every key.
         max_customers: values of ``customer_id`` per task in the whole fleet.
+        global_prefix: prefix before the hash tag (kombu's ``global_keyprefix``; an ACL may allow no other keys).
     """
 
     def __init__(self, server: Server, key_prefix: str, max_customers: int, global_prefix: str = "") -> None:
@@ -52,7 +52,12 @@ class RedisStore:
 
     @classmethod
     def from_url(cls, url: str, app: Any, settings: Settings) -> RedisStore:
-        """A store on what ``url`` names, with the options for TLS and sentinels of the app.
+        """Make a store for a URL. Connects on first use.
+
+        Arguments:
+            url: one URL, or several separated by ``;``.
+            app: the Celery app, which supplies options for TLS and sentinels, and ``global_keyprefix``.
+            settings: supplies ``metrics_key_prefix`` and ``max_customers``.
 
         Raises:
             ConfigurationError: see ``connect``.
@@ -96,9 +101,9 @@ class RedisStore:
                 )
             if size <= FIELDS_AT_ONCE:
                 return Counts.from_fields(self._client.hgetall(key).items())
-            try:  # in portions: Redis serves others in between; a field may come twice
+            try:  # in several calls, between which Redis serves other clients; a field may be returned twice
                 fields = dict(_until(deadline, self._client.hscan_iter(key, count=FIELDS_AT_ONCE)))
-                if len(fields) < size:  # deleted meanwhile, or the next portions came from another server
+                if len(fields) < size:  # deleted meanwhile, or read from several servers
                     raise StoreUnavailable(f"job totals: {key} of {self} changed while it was read")
                 return Counts.from_fields(_until(deadline, fields.items()))
             except TimeoutError:
@@ -112,7 +117,7 @@ class RedisStore:
         with self._errors_translated():
             found = self._client.get(key)
             if found is None and create:
-                self._client.set(key, uuid4().hex, nx=True)  # another process may have been faster
+                self._client.set(key, uuid4().hex, nx=True)  # nx: another process may be faster
                 found = self._client.get(key)
         return None if found is None else found.decode(errors="replace")
 
@@ -124,7 +129,7 @@ class RedisStore:
             with self._errors_translated():
                 memory = self._client.info("memory")
         except StoreUnavailable as exc:
-            self._info_refused = exc.cause == "NoPermissionError"  # Redis keeps a log of what users may not do
+            self._info_refused = exc.cause == "NoPermissionError"  # Redis logs every refused command
             return ()
         policy = str(memory.get("maxmemory_policy"))
         if not memory.get("maxmemory") or not policy.startswith("allkeys"):
@@ -133,10 +138,10 @@ class RedisStore:
 
     def close(self) -> None:
         """See ``Store.close``."""
-        self._server.disconnect()  # redis-py's own close() leaves connections open before 5.0
+        self._server.disconnect()  # before redis-py 5.0, close() leaves connections open
 
     def __str__(self) -> str:
-        """Where it is, without credentials."""
+        """Description of the Redis and the keys, without credentials."""
         return f"{self._server.name}, keys {self._tag}:*"
 
     @contextmanager
@@ -147,7 +152,7 @@ class RedisStore:
 
         try:
             yield
-        except (RedisError, OSError, UnicodeError) as exc:  # the last one: a host name that no name server takes
+        except (RedisError, OSError, UnicodeError) as exc:  # UnicodeError: a host name that cannot be encoded
             if moved_to(exc):
                 raise StoreUnavailable(
                     f"job totals: {self._server.name} is a node of a Redis Cluster, and the keys {self._tag}:* are on "
@@ -155,18 +160,18 @@ class RedisStore:
                     cause="MovedError",
                     refused=True,
                 ) from exc
-            # A ResponseError of no class of its own is an error in the call itself, such as a wrong type.
-            passes = PASSING.match(str(exc)) if type(exc) is ResponseError else None
+            # A plain ResponseError that is not temporary is an error in the call, such as a wrong type.
+            temporary = TEMPORARY.match(str(exc)) if type(exc) is ResponseError else None
             refused = isinstance(exc, AuthenticationError | NoPermissionError) or (
-                type(exc) is ResponseError and not passes
+                type(exc) is ResponseError and not temporary
             )
-            cause = passes[1] if passes else _root_name(exc)
+            cause = temporary[1] if temporary else _root_name(exc)
             words = "refuses the call" if refused else "cannot be used"
             raise StoreUnavailable(f"job totals: {self} {words} ({cause})", cause, refused) from exc
 
 
 def _until(deadline: float, fields: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """The fields, as long as the time (monotonic) has not come; else a ``TimeoutError``."""
+    """Yield the fields; raise ``TimeoutError`` after the deadline, a value of ``time.monotonic()``."""
     for number, field in enumerate(fields):
         if number % 1000 == 0 and time.monotonic() > deadline:
             raise TimeoutError
@@ -174,7 +179,7 @@ def _until(deadline: float, fields: Iterable[tuple[bytes, bytes]]) -> Iterator[t
 
 
 def _root_name(exc: BaseException) -> str:
-    """The class of what it began with, such as ``SSLCertVerificationError`` under a ``ConnectionError``."""
+    """Return the class name of the first cause, such as ``SSLCertVerificationError`` of a ``ConnectionError``."""
     while (cause := exc.__cause__ or exc.__context__) is not None:
         exc = cause
     return type(exc).__name__

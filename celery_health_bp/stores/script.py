@@ -1,4 +1,4 @@
-"""Adding a batch in Redis: one call of ``add.lua``, and what it answers."""
+"""Calls ``add.lua``, which adds a batch in Redis."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 from ..counts import INTERNAL_ERRORS, MAX_ERROR_TYPES, SUM, Counts
 
-#: A batch whose reply was lost can be sent again for this long without being added twice.
+#: How long Redis keeps a writer's sequence number: a batch that is sent again within this time is not added twice.
 WRITER_TTL_SECONDS = 7 * 24 * 3600
 
-#: Bits of what the script returns.
+#: Bits of the script's result.
 TOTALS_GONE, WRITER_GONE = 2, 4
 
 
 class Script:
-    """Runs ``add.lua`` by its digest, and sends its source only where Redis does not know it.
+    """Runs ``add.lua`` by its digest, and sends the source only if Redis does not have it.
 
-    redis-py's own class for scripts would want the right to ``SCRIPT LOAD`` besides.
+    Not redis-py's class for scripts, which also needs permission for ``SCRIPT LOAD``.
 
     Arguments:
-        client: of redis-py.
+        client: a client of redis-py.
     """
 
     def __init__(self, client: Any) -> None:
@@ -31,10 +31,13 @@ class Script:
         self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, keys: list[str], sequence: int, max_customers: int, counts: Counts) -> int:
-        """What the script returns.
+        """Run the script and return its result, which ``add.lua`` describes.
 
         Arguments:
-            keys: of totals, customers and the writer.
+            keys: names of the keys of totals, customers and writer.
+            sequence: number of the batch.
+            max_customers: cap of customers per task in the fleet.
+            counts: the batch.
         """
         from redis.exceptions import NoScriptError
 
@@ -45,7 +48,7 @@ class Script:
 
 
 def dump(counts: Counts) -> list[Any]:
-    """Arguments of the script from its fifth on."""
+    """Return the script's arguments from the fifth on."""
     counters: list[tuple[Any, ...]] = [(*series, number) for series, number in counts.counters.items()]
     sums: list[tuple[str, str]] = []
     for (name, task), histogram in counts.histograms.items():
