@@ -1,4 +1,4 @@
-"""Health, tasks, stats and Prometheus metrics of Celery for Flask, Django and any WSGI application."""
+"""Celery health, tasks, stats and Prometheus metrics for Flask, Django and any WSGI application."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
     "mount",
 ]
 
-_HOMES = {
+_MODULES = {
     "CeleryHealth": "health",
     "MetricsMiddleware": "web.wsgi",
     "MonitoredTask": "tasks",
@@ -40,11 +40,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use: a worker needs neither Flask nor marshmallow."""
-    if name == "__version__":  # that of the installed distribution: it stands in setup.cfg alone
+    """Import a public name on first use, so that a worker imports neither Flask nor marshmallow."""
+    if name == "__version__":  # of the installed distribution; setup.cfg is the only source
         from importlib.metadata import version
 
         return version("celery-health-bp")
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""What each setting may be: a value of the environment, of a mapping or of the constructor in, a clean one out."""
+"""Checks the value of each setting, and converts values of environment variables to their types."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
-#: Called with the task, its positional and its keyword arguments; returns the customer.
+#: Called with the task, its positional and its keyword arguments. Returns the customer.
 CustomerResolver = Callable[[Any, Any, Any], Any]
 
-#: A day. A thread cannot wait for ever: ``threading.TIMEOUT_MAX``.
+#: A day; must be below ``threading.TIMEOUT_MAX``.
 MAX_SECONDS = 86_400
-#: More than any queue, fleet or bucket has.
+#: Larger than any real queue length, fleet or bucket bound.
 MAX_COUNT = 1_000_000_000
 
 
@@ -26,7 +26,7 @@ def _number(minimum: float, maximum: float, *, above: bool = False) -> Callable[
             number = float(value)
         except (ValueError, OverflowError):
             raise ValueError(allowed) from None
-        if not minimum <= number <= maximum or (above and number == minimum):  # also not a number
+        if not minimum <= number <= maximum or (above and number == minimum):  # NaN fails the first comparison
             raise ValueError(allowed)
         return number
 
@@ -51,7 +51,7 @@ def _text(pattern: str, allowed: str) -> Callable[[Any], str]:
 
 
 def _or_none(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Let ``None`` pass, and the empty string of an environment variable mean it."""
+    """Accept ``None`` too, and the empty string of an environment variable for it."""
     return lambda value: None if value is None or value == "" else parse(value)
 
 
@@ -102,14 +102,14 @@ def _resolver(value: Any) -> CustomerResolver:
 
         try:
             value = symbol_by_name(value)
-        except Exception as exc:  # importing runs the user's module: it may raise anything
+        except Exception as exc:  # importing runs the user's module, which may raise anything
             raise ValueError(f"{allowed}; importing it raised {type(exc).__name__}") from exc
     if not callable(value):
         raise ValueError(allowed)
-    return value  # type: ignore[no-any-return]  # callable() is all that can be known
+    return value  # type: ignore[no-any-return]  # nothing more can be checked
 
 
-#: Field -> check; a check returns the clean value or raises ValueError(what is allowed).
+#: Field -> check. A check returns the converted value, or raises a ValueError that describes the allowed values.
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "namespace": _text(r"([a-zA-Z_][a-zA-Z0-9_]*)?", "letters, digits and underscores, or empty"),
     "queues": _or_none(_queues),
@@ -132,5 +132,5 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     ),
 }
 
-#: Their values may be secrets: an error names the key alone.
+#: Settings that may contain secrets. Error messages do not show their values.
 SECRET = {"access_token", "metrics_store"}

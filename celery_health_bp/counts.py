@@ -1,7 +1,7 @@
-"""What a ledger sends and a store keeps: numbers by kind, task, detail and customer. Pure, no I/O.
+"""Counters and histograms by kind, task, detail and customer: the content of ledgers and stores. No I/O.
 
-They come back over the network, and anybody can write there: what cannot be read is counted
-as ``unreadable`` and left out.
+Stores and replies are open to other writers, so values that cannot be read are
+skipped and counted as ``unreadable``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-#: Kind of count -> name of its label besides task_name and customer_id.
+#: Kind of event -> name of its label besides task_name and customer_id.
 COUNTERS: dict[str, str | None] = {
     "started": None,
     "completed": None,
@@ -22,29 +22,36 @@ COUNTERS: dict[str, str | None] = {
     "aborted": "reason",
     "discarded": "reason",
 }
-#: Kind of count -> the histogram that observes its seconds.
+#: Kind of event -> the histogram that observes its seconds.
 HISTOGRAM_OF = {"completed": "duration", "started": "queue_wait"}
 HISTOGRAMS = tuple(HISTOGRAM_OF.values())
 
-#: The longest task name and the longest of all other label values, in characters.
+#: Longest task name, and longest value of any other label, in characters.
 MAX_TASK_NAME, MAX_LABEL = 255, 64
-#: Error types of a task's failures, and of its retries, that are told apart; every further one is ``other``.
+#: Most error types of a task's failures, and of its retries; further ones count as ``other``.
 MAX_ERROR_TYPES = 100
 
-#: A larger number was not counted by us: scripts in Redis would round it.
+#: Largest valid number. Scripts in Redis would round a larger one.
 MAX_NUMBER = 2**53
 
-#: As details: the sum of a histogram, whose other details are its bounds. As a kind: what ``internal_errors`` holds.
+#: Detail of the field that holds the sum of a histogram, and kind of the field that holds ``internal_errors``.
 SUM, INTERNAL_ERRORS = "sum", "internal_errors"
 
 
 def label_text(text: str, characters: int) -> str:
-    """A text without NUL, which parts our fields, and without lone surrogates (both become ``?``), cut to a length."""
+    """Return a text as a valid label value.
+
+    NUL, which separates the parts of a field, and lone surrogates become ``?``.
+
+    Arguments:
+        text: any text.
+        characters: maximum length of the result.
+    """
     return text[:characters].replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 class Series(NamedTuple):
-    """One counter: ``detail`` is the error type or the reason, or empty."""
+    """Identifies one counter; ``detail`` is the error type, the reason, or empty."""
 
     kind: str
     task_name: str
@@ -54,13 +61,23 @@ class Series(NamedTuple):
 
 @dataclass
 class Histogram:
-    """Observations per upper bound in seconds (``inf`` is the last), and their sum."""
+    """A histogram of seconds.
+
+    Attributes:
+        buckets: upper bound (the last is ``inf``) -> number of observations between the bound before and this one.
+        sum_seconds: sum of all observations.
+    """
 
     buckets: Counter[float] = field(default_factory=Counter)
     sum_seconds: float = 0.0
 
     def observe(self, seconds: float, bounds: Sequence[float]) -> None:
-        """Count one observation under the lowest bound that holds it."""
+        """Count one observation.
+
+        Arguments:
+            seconds: the observation.
+            bounds: upper bounds in seconds, ascending, without ``inf``.
+        """
         index = bisect_left(bounds, seconds)
         self.buckets[bounds[index] if index < len(bounds) else float("inf")] += 1
         self.sum_seconds += seconds
@@ -68,10 +85,13 @@ class Histogram:
 
 @dataclass
 class Counts:
-    """What was counted: a worker's since its last flush, or a whole fleet's.
+    """Counts of a worker since its last flush, or of a whole fleet.
 
     Attributes:
-        unreadable: numbers that were left out, since they could not be read.
+        counters: number of events of each series.
+        histograms: name and task -> histogram.
+        internal_errors: exceptions in this package while it counted.
+        unreadable: number of skipped values.
     """
 
     counters: Counter[Series] = field(default_factory=Counter)
@@ -80,30 +100,37 @@ class Counts:
     unreadable: int = 0
 
     def __len__(self) -> int:
-        """How many numbers a store keeps for it."""
+        """Number of values that a store keeps for these counts."""
         numbers = sum(len(found.buckets) + 1 for found in self.histograms.values())
         return len(self.counters) + numbers + bool(self.internal_errors)
 
     @property
     def events(self) -> int:
-        """How many events were counted."""
+        """Number of events."""
         return sum(self.counters.values()) + self.internal_errors
 
     def histogram(self, name: str, task_name: str) -> Histogram:
-        """The histogram of a task, made on first use."""
+        """Return the histogram of a task; create it on first use."""
         found = self.histograms.get((name, task_name))
         if found is None:
             found = self.histograms[name, task_name] = Histogram()
         return found
 
     def parts(self, size: int) -> list[Counts]:
-        """The same counts in parts of at most ``size`` numbers (at least 2), none if there are no counts."""
+        """Split the counts.
+
+        Arguments:
+            size: most values in a part, at least 2.
+
+        Returns:
+            The parts; none for empty counts. A histogram may be divided.
+        """
         if len(self) <= size:
             return [self] if self else []
         counters = iter(self.counters.items())
         parts = [Counts(internal_errors=self.internal_errors)] if self.internal_errors else []
-        while some := dict(islice(counters, size)):
-            parts.append(Counts(Counter(some)))
+        while portion := dict(islice(counters, size)):
+            parts.append(Counts(Counter(portion)))
         for key, histogram in self.histograms.items():
             buckets, seconds = iter(histogram.buckets.items()), histogram.sum_seconds
             while bounds := dict(islice(buckets, size - 1)):
@@ -114,7 +141,7 @@ class Counts:
         return parts
 
     def to_rows(self) -> dict[str, list[list[Any]]]:
-        """As plain lists, for a reply in JSON."""
+        """Return the counts as plain lists, for a reply in JSON."""
         return {
             "counters": [[*series, number] for series, number in self.counters.items()],
             "buckets": [
@@ -128,16 +155,19 @@ class Counts:
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, list[list[Any]]]) -> Counts:
-        """The counts of ``to_rows``."""
+        """Restore counts from ``to_rows``; skip what cannot be read."""
         return cls.from_fields(_fields_of(rows))
 
     @classmethod
     def from_fields(cls, fields: Iterable[tuple[bytes, Any]]) -> Counts:
-        """The counts of fields, each ``KIND NUL TASK NUL DETAIL NUL CUSTOMER`` in UTF-8, and its number.
+        """Restore counts from the fields of a store.
 
-        Kinds of a newer version are left alone. A histogram with a number that cannot be read is left out whole.
+        Ignore kinds of a newer version. Skip what cannot be read; of a histogram, skip all fields then.
+
+        Arguments:
+            fields: pairs of ``KIND NUL TASK NUL DETAIL NUL CUSTOMER`` in UTF-8, and the number.
         """
-        counts, spoiled = cls(), set[tuple[str, str]]()
+        counts, unreadable = cls(), set[tuple[str, str]]()
         counters = counts.counters
         for field_name, value in fields:
             key = "", ""
@@ -155,8 +185,8 @@ class Counts:
                     counts.internal_errors = _checked(int(value))
             except (ValueError, TypeError, OverflowError):
                 counts.unreadable += 1
-                spoiled.add(key)
-        for key in spoiled & counts.histograms.keys():
+                unreadable.add(key)
+        for key in unreadable & counts.histograms.keys():
             del counts.histograms[key]
         return counts
 
@@ -178,7 +208,7 @@ def _checked(number: Any) -> Any:
 
 
 def _fields_of(rows: Mapping[str, list[list[Any]]]) -> Iterator[tuple[bytes, Any]]:
-    """The rows of ``Counts.to_rows`` as fields; one that cannot be a field is empty, which cannot be read."""
+    """Convert rows of ``Counts.to_rows`` to fields; a malformed row becomes an empty field, which counts as unreadable."""
     ends = {"counters": [], "buckets": [""], "sums": [SUM, ""]}
     for name, end in ends.items():
         for row in rows[name]:

@@ -1,26 +1,26 @@
 """The exceptions of this package.
 
-Every message is written by us from parsed parts (transport, host, port): never
-from another library's exception text, which can hold fragments of a password.
+Messages are built from parsed parts (transport, host, port), never from the text
+of another library's exception, which can contain fragments of a password.
 """
 
 from __future__ import annotations
 
 
 class CeleryHealthError(Exception):
-    """Root of all errors that this package raises on purpose."""
+    """Base class of the exceptions that this package raises."""
 
 
 class ConfigurationError(CeleryHealthError, ValueError):
-    """A setting is wrong: raised at start, names the key and what is allowed."""
+    """A setting is wrong. Raised at start; the message names the key and the allowed values."""
 
 
 class CheckError(CeleryHealthError):
-    """The workers could not be asked.
+    """A check could not ask the workers.
 
     Attributes:
-        code: stable word for machines, the ``code`` of an HTTP error body.
-        recommendation: what a person on call can do about it.
+        code: stable error code, the ``code`` of an HTTP error body.
+        recommendation: advice for the person on call.
     """
 
     code = "internal_error"
@@ -31,35 +31,35 @@ class CheckError(CeleryHealthError):
 
 
 class BrokerUnreachable(CheckError):
-    """The broker refused, was silent, or did not let us in."""
+    """The broker refused the connection or the credentials, or did not respond."""
 
     code = "broker_unreachable"
 
 
 class DeadlineExceeded(CheckError):
-    """No answer before ``timeout_seconds`` had passed."""
+    """No reply arrived within ``timeout_seconds``."""
 
     code = "deadline_exceeded"
 
 
 class RemoteControlOff(CheckError):
-    """Workers of this app or transport answer no questions."""
+    """Workers cannot be asked: remote control is disabled, or the transport does not support it."""
 
     code = "remote_control_off"
 
 
 class ReplyTooLong(CheckError):
-    """A worker answered with more than is read, so what it runs is not known."""
+    """A worker's reply exceeds the size limit, so its tasks are unknown."""
 
     code = "reply_too_long"
 
 
 class StoreUnavailable(CeleryHealthError):
-    """The store of the job totals could not be reached or refused the call.
+    """The store of the job totals cannot be reached, or refuses a call.
 
     Attributes:
-        cause: class of the error that it began with, such as ``NoPermissionError``.
-        refused: the store answers and says no, which does not pass by itself.
+        cause: class name of the original error, such as ``NoPermissionError``.
+        refused: whether the store replies with a permanent error.
     """
 
     def __init__(self, message: str, cause: str = "", refused: bool = False) -> None:

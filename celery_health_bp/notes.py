@@ -1,4 +1,4 @@
-"""Sentences on workers that count their jobs in part, or not at all."""
+"""Wording shared by reports and logs: lists of names, and notes on workers that do not count all tasks."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 def warn(sentence: str) -> None:
-    """Log a sentence that the report has too; the commands, which print the report, have this logger silent."""
+    """Log a sentence of the report. Commands, which print the report, silence this logger."""
     logger.warning("%s", sentence)
 
 
 def nothing_counted(workers: Iterable[Worker]) -> tuple[str, ...]:
-    """Return a sentence on the workers that answer without this package, if there are any.
+    """Return a sentence on the workers that run without this package; none if there are no such workers.
 
-    A worker none of whose tasks is a ``MonitoredTask`` has none of our code
-    either, and its own log cannot tell.
+    A worker without a ``MonitoredTask`` does not load this package, so it cannot log this.
     """
     names = [worker.name for worker in workers if worker.monitored is False]
     return (f"{some(names)}: no job is counted (no task is a MonitoredTask)",) if names else ()
 
 
 def partly_counted(workers: Iterable[Worker]) -> tuple[str, ...]:
-    """Return a sentence on each group of workers that leave the same tasks uncounted."""
+    """Return a sentence for each group of workers that do not count the same tasks."""
     groups: dict[TaskFacts, list[str]] = defaultdict(list)
     for worker in workers:
         if worker.tasks is not None and worker.tasks.counted < worker.tasks.registered:
@@ -39,10 +38,12 @@ def partly_counted(workers: Iterable[Worker]) -> tuple[str, ...]:
 
 
 def uncounted_sentence(registered: int, counted: int, not_counted: Sequence[str]) -> str:
-    """Say how many tasks are not counted, and name some.
+    """Return a sentence on the tasks of a worker that are not counted.
 
     Arguments:
-        not_counted: the first of their names.
+        registered: number of registered tasks.
+        counted: number of counted tasks.
+        not_counted: first names of tasks that are not counted.
     """
     number = registered - counted
     verb = "is" if number == 1 else "are"

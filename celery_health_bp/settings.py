@@ -1,8 +1,7 @@
-"""All configuration, read once into one frozen object.
+"""Reads all configuration, once, into one frozen object.
 
-A value given to the constructor wins over one in a mapping, that one over the
-environment variable ``CELERY_HEALTH_<FIELD>``, and that one over the default.
-No other file of the package reads configuration.
+Precedence: arguments of the constructor, a mapping, the environment variable
+``CELERY_HEALTH_<FIELD>``, the default. No other module reads configuration.
 """
 
 from __future__ import annotations
@@ -22,26 +21,26 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 PREFIX = "CELERY_HEALTH_"
 
-#: Upper bounds in seconds; they reach from a cache hit to an hour's report.
+#: Upper bounds in seconds, from a cache hit to a report that takes an hour.
 DURATION_BUCKETS_SECONDS = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
     300.0, 600.0, 1800.0, 3600.0,
 )  # fmt: skip
 
-#: What Kubernetes sets for services named celery-health and celery-health-ANYTHING: no settings of ours.
-_OF_KUBERNETES = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+#: Variables that Kubernetes sets for services named celery-health and celery-health-ANYTHING.
+_KUBERNETES = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 _warned_of: set[str] = set()
 
 
 class _Unchecked(NamedTuple):
-    """A value with the name that its source has for it."""
+    """A value with its key in the source."""
 
     key: str
     value: Any
 
 
 def _setting(name: str, default: Any) -> Any:
-    """A dataclass field whose default is the environment's value, if there is one."""
+    """Return a dataclass field that defaults to the environment variable, if set, else to ``default``."""
 
     def from_environment() -> Any:
         key = PREFIX + name.upper()
@@ -55,12 +54,12 @@ def _shown(name: str, value: Any) -> str:
         return "(not shown)"
     try:
         return repr(value)[:80]
-    except Exception:  # a user's object; an int of 5,000 digits
+    except Exception:  # from a user's __repr__, or for an integer beyond sys.get_int_max_str_digits()
         return f"({type(value).__name__})"
 
 
 def _unknown(key: str) -> str:
-    """A sentence on a key that is no setting, with the setting that was probably meant."""
+    """Return a sentence on a key that is not a setting, with the most similar setting."""
     prefix = PREFIX if key.startswith(PREFIX) else ""
     near = difflib.get_close_matches(key.removeprefix(prefix).lower(), CHECKS, n=1)
     meant = f" (did you mean {prefix}{near[0].upper() if prefix else near[0]}?)" if near else ""
@@ -68,10 +67,10 @@ def _unknown(key: str) -> str:
 
 
 def _warn_of_unknown_variables() -> None:
-    """Warn once of each environment variable that looks like a setting and is none."""
+    """Warn once of each environment variable with our prefix that is not a setting."""
     for key in sorted(os.environ):
         name = key.removeprefix(PREFIX)
-        if key in _warned_of or name == key or name.lower() in CHECKS or _OF_KUBERNETES.fullmatch(name):
+        if key in _warned_of or name == key or name.lower() in CHECKS or _KUBERNETES.fullmatch(name):
             continue
         _warned_of.add(key)
         logger.warning("environment variable %s", _unknown(key))
@@ -79,36 +78,36 @@ def _warn_of_unknown_variables() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How health is judged and how jobs are counted.
+    """Settings of health checks and of job counting.
 
-    What is not given has the value of the environment variable
+    An omitted field takes the value of the environment variable
     ``CELERY_HEALTH_<FIELD>``, or its default.
 
     Attributes:
         namespace: prefix of the job metrics; ``""`` for none.
-        queues: queue names to watch; ``None``: those the app declares and those
-            the workers consume.
-        queue_length_threshold: a queue longer than this makes ``degraded``.
-        min_workers: fewer answering workers make ``unhealthy``.
+        queues: names of the queues to watch; ``None``: those that the app
+            declares and those that the workers consume.
+        queue_length_threshold: a longer queue makes the status ``degraded``.
+        min_workers: with fewer replying workers the status is ``unhealthy``.
         timeout_seconds: hard deadline of a whole check.
-        cache_seconds: how long one check answers every caller; 0 turns it off.
+        cache_seconds: how long the result of a check is reused; 0 disables the cache.
         metrics_store: ``"auto"``, ``"control"``, or a Redis URL.
-        metrics_key_prefix: first part of every key in Redis; fleets that share
-            one Redis database need different ones.
+        metrics_key_prefix: first part of every key in Redis. Fleets that share
+            a Redis database need different prefixes.
         flush_interval_seconds: how often a worker sends its counts.
         customer_argument: name of the task argument that holds the customer;
-            ``None`` turns the label's value off.
-        customer_resolver: callable ``(task, args, kwargs)``, or its dotted path,
-            for tasks that pass the customer differently.
-        max_customers: values of ``customer_id`` per task in the whole fleet;
-            every further one counts as ``other``.
-        duration_buckets_seconds: upper bounds of the histograms.
-        access_token: bearer token that guards everything but the bare status.
-        celery_app_argument: what stands after ``celery -A`` in recommendations;
-            ``None``: the app's name, and that of the command's own ``-A``.
+            ``None`` leaves the label empty.
+        customer_resolver: callable ``(task, args, kwargs)`` that returns the
+            customer, or its dotted path, for tasks that pass it differently.
+        max_customers: most values of ``customer_id`` per task in the whole
+            fleet; further ones count as ``other``.
+        duration_buckets_seconds: upper bounds of the histograms, ascending.
+        access_token: bearer token required for everything but the plain status.
+        celery_app_argument: argument of ``celery -A`` in recommendations;
+            ``None``: the name of the app, or the ``-A`` of the command itself.
 
     Raises:
-        ConfigurationError: values are wrong; names each key and what is allowed.
+        ConfigurationError: values are wrong. The message names each key and the allowed values.
     """
 
     namespace: str = _setting("namespace", "upstream")
@@ -143,20 +142,20 @@ class Settings:
 
     @classmethod
     def from_env(cls) -> Settings:
-        """Settings of the environment; what it does not set has its default."""
+        """Return the settings of the environment, with defaults for variables that are not set."""
         return cls()
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], **overrides: Any) -> Settings:
-        """Settings of a mapping, such as ``app.config`` of Flask or a plain dict.
+        """Return the settings of a mapping, such as Flask's ``app.config`` or a dict.
 
         Arguments:
             mapping: keys are field names, or ``CELERY_HEALTH_<FIELD>``. Other
-                keys in capitals are some other package's and are left alone.
-            overrides: fields that win over the mapping.
+                upper-case keys belong to other packages and are ignored.
+            overrides: fields that take precedence over the mapping.
 
         Raises:
-            ConfigurationError: keys are unknown or values are wrong; names them all.
+            ConfigurationError: keys are unknown or values are wrong. The message names all of them.
         """
         if not isinstance(mapping, Mapping):
             raise ConfigurationError(_no_mapping("settings", mapping))
@@ -180,18 +179,21 @@ class Settings:
 
     @classmethod
     def from_celery(cls, app: Any) -> Settings:
-        """Settings of a Celery app: its configuration key ``celery_health``, or Django's ``CELERY_HEALTH``.
+        """Return the settings of a Celery app: its configuration key ``celery_health``, or Django's ``CELERY_HEALTH``.
 
-        A worker reads its settings this way, so that ``app.conf.celery_health = {...}``
-        reaches workers and web processes alike.
+        Workers read their settings from the app, so ``app.conf.celery_health = {...}``
+        configures workers and web processes.
+
+        Arguments:
+            app: the Celery app. Without such a key, the environment and the defaults are used.
 
         Raises:
-            ConfigurationError: keys are unknown or values are wrong; names them all.
+            ConfigurationError: keys are unknown or values are wrong. The message names all of them.
         """
         for source in ("celery_health", "CELERY_HEALTH"):
             mapping = app.conf.get(source)
             if mapping is not None:
-                return cls.from_mapping(own_part(source, mapping))
+                return cls.from_mapping(without_app(source, mapping))
         return cls()
 
 
@@ -199,8 +201,16 @@ def _no_mapping(source: str, value: Any) -> str:
     return f"{source} must be a mapping of settings such as {{'min_workers': 2}}, not {type(value).__name__}"
 
 
-def own_part(source: str, mapping: Any) -> dict[str, Any]:
-    """The settings in a source that may also hold ``app``, which the Django part reads."""
+def without_app(source: str, mapping: Any) -> dict[str, Any]:
+    """Return a mapping of settings without the key ``app``, which only the Django part reads.
+
+    Arguments:
+        source: name of the mapping, for the message.
+        mapping: the settings.
+
+    Raises:
+        ConfigurationError: ``mapping`` is not a mapping.
+    """
     if not isinstance(mapping, Mapping):
         raise ConfigurationError(_no_mapping(source, mapping))
     return {key: value for key, value in mapping.items() if key != "app"}

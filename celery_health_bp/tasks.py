@@ -1,4 +1,4 @@
-"""The task class and the decorator that have a task's attempts counted."""
+"""The task class and the decorator that make a worker count a task's attempts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .wire import PUBLISHED_HEADER
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-if TYPE_CHECKING:  # Celery's class is generic in its stubs alone
+if TYPE_CHECKING:  # generic in Celery's stubs only
     _Task: TypeAlias = Task[..., Any]
 else:
     _Task = Task
 
 
 class MonitoredTask(_Task):  # type: ignore[misc]  # celery ships no types
-    """A task whose attempts are counted; use it as ``base=`` or as ``Celery(task_cls=...)``.
+    """Base class of tasks whose attempts are counted: ``base=MonitoredTask`` or ``Celery(task_cls=MonitoredTask)``.
 
-    The worker needs nothing else: a task of this class brings along what runs
-    in the worker's main process.
+    Workers need no further configuration: binding such a task to an app adds
+    the custom request and the bootstep that count.
     """
 
     Request = REQUEST
@@ -31,13 +31,17 @@ class MonitoredTask(_Task):  # type: ignore[misc]  # celery ships no types
 
     @classmethod
     def on_bound(cls, app: Any) -> None:
-        """Join the app's worker (called by Celery for each app)."""
+        """Add the bootstep to the workers of an app. Celery calls this for each app.
+
+        Arguments:
+            app: the Celery app.
+        """
         super().on_bound(app)
         app.steps["worker"].add(STEP)
 
     def apply(self, *args: Any, **kwargs: Any) -> Any:
-        """Run here and now as ``Task.apply`` does, and count the run."""
-        eager.connect()  # not before: while nobody listens, Celery sends no signal for a pool process's jobs
+        """Run the task in this process, as ``Task.apply`` does, and count the run."""
+        eager.connect()  # only here: without receivers, Celery skips the signals for the jobs of a pool process
         return super().apply(*args, **kwargs)
 
     def apply_async(
@@ -51,18 +55,26 @@ class MonitoredTask(_Task):  # type: ignore[misc]  # celery ships no types
         shadow: Any = None,
         **options: Any,
     ) -> Any:
-        """Publish as ``Task.apply_async`` does, with the time of publishing in a header."""
+        """Publish the task, as ``Task.apply_async`` does, with the time of publishing in a header.
+
+        The header makes the time in the queue known. Arguments and result are those of ``Task.apply_async``.
+        """
         headers: Mapping[str, Any] = options.pop("headers", None) or {}
         options["headers"] = {**headers, PUBLISHED_HEADER: time.time_ns() // 1000}
         return super().apply_async(args, kwargs, task_id, producer, link, link_error, shadow, **options)
 
 
 def monitor_task(function: F) -> F:
-    """Have a task's attempts counted; stands under ``@shared_task`` or ``@app.task``.
+    """Decorate the function of a task, below ``@shared_task`` or ``@app.task``, to count its attempts.
 
-    Gives the counts of ``MonitoredTask`` to a task of any other base class;
-    only the time in the queue is not known. The function itself is returned:
-    Celery checks arguments against its signature.
+    Works with any base class, and counts the same as ``MonitoredTask`` except
+    for the time in the queue.
+
+    Arguments:
+        function: the function of the task.
+
+    Returns:
+        The same function: Celery checks arguments against its signature.
 
     For example:
 
@@ -77,10 +89,10 @@ def monitor_task(function: F) -> F:
 
 
 def _adopt_marked_tasks(sender: Any, **_: Any) -> None:
-    """Give tasks of decorated functions our Request; ``sender`` is the worker, not yet started."""
+    """Set the custom request of tasks with a decorated function; ``sender`` is the worker before its start."""
     app = sender.app
     for task in app.tasks.values():
         if eager.is_monitored(task):
             app.steps["worker"].add(STEP)
-            if task.Request == Task.Request:  # one of the user's own stays; the step tells if it cannot count
+            if task.Request == Task.Request:  # keep a class of the user; RecorderStep warns if it cannot count
                 task.Request = REQUEST

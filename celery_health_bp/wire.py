@@ -1,12 +1,12 @@
-"""Names that workers and web processes both use in messages. A change here breaks a fleet of mixed versions."""
+"""Names in messages between workers and web processes. Changing one breaks a fleet of mixed versions."""
 
 from __future__ import annotations
 
-#: Message header: microseconds since the epoch at publishing. An integer: JSON reads it faster than a float.
+#: Message header with the time of publishing in microseconds since the epoch. JSON parses an integer faster than a float.
 PUBLISHED_HEADER = "celery_health_published"
 
-#: Key that a worker with this package adds to its ``stats`` reply.
+#: Key that this package adds to a worker's reply to ``stats``.
 STATS_KEY = "celery_health"
 
-#: Control command of workers with this package: their counts since they started.
+#: Control command that returns a worker's counts since it started.
 COUNTS_COMMAND = "celery_health_counts"

@@ -18,7 +18,7 @@ except ModuleNotFoundError as _no_django:
 
 from ..errors import ConfigurationError
 from ..health import CeleryHealth
-from ..settings import Settings, own_part
+from ..settings import Settings, without_app
 
 
 def health_of_project() -> CeleryHealth:
@@ -28,7 +28,7 @@ def health_of_project() -> CeleryHealth:
         ConfigurationError: a setting is wrong, or ``app`` cannot be imported.
     """
     mapping = getattr(django_settings, "CELERY_HEALTH", {})
-    settings = Settings.from_mapping(own_part("CELERY_HEALTH", mapping))
+    settings = Settings.from_mapping(without_app("CELERY_HEALTH", mapping))
     return CeleryHealth(_celery_app(mapping.get("app")), settings)
 
 

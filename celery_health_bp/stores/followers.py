@@ -83,7 +83,7 @@ class FirstReachable(_Redis):  # type: ignore[misc]  # redis may be missing
             self._thread.is_pinned = False
 
     def _order(self) -> Sequence[Any]:
-        """Return the servers in the order to try. Starting with an unreachable one costs seconds, so it is not done always."""
+        """Return the servers in the order to try. An unreachable one costs seconds, so the one in use comes first."""
         if self._thread.is_pinned and self._thread.server is not None:
             return [self._thread.server]
         now = time.monotonic()

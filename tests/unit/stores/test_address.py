@@ -174,7 +174,7 @@ def test_two_threads_may_drop_the_same_node() -> None:
     """A thread that finds a client already dropped by another one raises nothing."""
     owner = SlotOwner([("127.0.0.1", free_port())], retry=Retry(NoBackoff(), 0))
     owner._clients = DroppedMeanwhile({("gone", 1): Redis()})
-    owner._learn(("127.0.0.1", free_port()))
+    owner._remember(("127.0.0.1", free_port()))
 
 
 SENTINELS = "sentinel://h:1/0?master_name=m"
