@@ -208,7 +208,7 @@ def _checked(number: Any) -> Any:
 
 
 def _fields_of(rows: Mapping[str, list[list[Any]]]) -> Iterator[tuple[bytes, Any]]:
-    """Convert rows of ``Counts.to_rows`` to fields; a malformed row becomes an empty field, which counts as unreadable."""
+    """Convert rows of ``Counts.to_rows`` to fields; a malformed row becomes an empty, hence unreadable, field."""
     ends = {"counters": [], "buckets": [""], "sums": [SUM, ""]}
     for name, end in ends.items():
         for row in rows[name]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Message header with the time of publishing in microseconds since the epoch. JSON parses an integer faster than a float.
+#: Message header: time of publishing in microseconds since the epoch. JSON parses integers faster than floats.
 PUBLISHED_HEADER = "celery_health_published"
 
 #: Key that this package adds to a worker's reply to ``stats``.

@@ -8,7 +8,7 @@ import pytest
 
 from celery_health_bp.counting.ledger import Ledger
 from celery_health_bp.counting.outcomes import COMPLETED, STARTED
-from celery_health_bp.counting.sender import LOOK_FLUSHES, MAX_TASKS, Sender
+from celery_health_bp.counting.sender import INSPECTION_FLUSHES, MAX_TASKS, Sender
 from celery_health_bp.stores import MAX_BATCH, Added
 from tests.support.memory_store import MemoryStore, away, refused
 
@@ -193,7 +193,7 @@ def test_the_id_of_the_store_is_read_again_after_some_flushes(
     sender.try_out()
     assert (sender.facts()["id"], sender.facts()["notes"]) == (store.identity(), ["it may evict totals"])
     store.warnings = ("it may evict totals", "it does not save")
-    for _ in range(LOOK_FLUSHES - 1):
+    for _ in range(INSPECTION_FLUSHES - 1):
         sender.flush()
     assert sender.facts()["notes"] == ["it may evict totals"]
     sender.flush()
@@ -205,7 +205,7 @@ def test_a_web_process_does_not_read_the_id_of_the_store(sender: Sender, ledger:
     """Without ``try_out``, which only workers call, the store gets no id and its dangers are not read."""
     store.warnings = ("it may evict totals",)
     ledger.count(STARTED, "job", "acme")
-    for _ in range(2 * LOOK_FLUSHES):
+    for _ in range(2 * INSPECTION_FLUSHES):
         sender.flush()
     assert (sender.facts()["id"], store.identity(), sender.facts()["notes"]) == (None, None, [])
 
@@ -214,10 +214,10 @@ def test_a_web_process_does_not_read_the_id_of_the_store(sender: Sender, ledger:
 
 
 def test_all_that_was_sent_needs_no_line(sender: Sender, ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    """After a successful flush ``say_unsent`` logs nothing."""
+    """After a successful flush ``log_unsent`` logs nothing."""
     ledger.count(STARTED, "job", "acme")
     sender.flush()
-    sender.say_unsent()
+    sender.log_unsent()
     assert caplog.messages == []
 
 
@@ -228,9 +228,9 @@ def test_unsent_counts_are_logged_once(
     store.error = away()
     ledger.count(STARTED, "job", "acme")
     for _ in range(2):
-        sender.say_unsent()
+        sender.log_unsent()
     ledger.count(COMPLETED, "job", "acme", 0.5)
-    sender.say_unsent()
+    sender.log_unsent()
     assert [message.rpartition(": ")[2] for message in caplog.messages] == ["1 started", "1 started, 1 completed"]
 
 
@@ -240,7 +240,7 @@ def test_unsent_counts_of_many_tasks_are_a_bounded_line(
     """Twenty tasks are named, and the rest is one number."""
     for number in range(MAX_TASKS + 5):
         ledger.count(STARTED, f"job{number:02}", "acme")
-    sender.say_unsent()
+    sender.log_unsent()
     (message,) = caplog.messages
     assert message.count(" started") == MAX_TASKS
     assert message.endswith("job19: 1 started; 5 more tasks: 5")
