@@ -74,7 +74,7 @@ def monitor_task(function: F) -> F:
         function: the function of the task.
 
     Returns:
-        The same function: Celery checks arguments against its signature.
+        The function itself, so that Celery checks arguments against its signature.
 
     For example:
 
