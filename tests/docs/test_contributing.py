@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and SECURITY.md name exists."""
+"""Files, targets and names in CONTRIBUTING.md, SECURITY.md and README.md exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGES = ["CONTRIBUTING.md", "SECURITY.md", "README.md"]
 
 
 def text(name: str) -> str:
-    """A file of the repository."""
+    """Return the text of a file of the repository."""
     return (ROOT / name).read_text()
 
 
@@ -35,7 +35,7 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", text("CONTRIBUTING.md"))) <= targets
 
 
-def test_everybody_says_how_long_a_target_takes() -> None:
+def test_makefile_and_contributing_agree_on_times() -> None:
     """``make help`` ends each line with the time, and the table here has the same one."""
     helped = re.findall(r"^([a-z-]+):.*## .* \(([^()]+)\)$", text("Makefile"), re.MULTILINE)
     listed = re.findall(r"^\| `make ([a-z-]+)` \| .* \| ([^|]+) \|$", text("CONTRIBUTING.md"), re.MULTILINE)

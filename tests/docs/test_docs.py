@@ -1,4 +1,4 @@
-"""The guides are followed: their files written, their commands run, their queries parsed."""
+"""Follow the guides: write their files, run their commands, parse their queries."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ COMMANDS = {(page, command) for page in PAGES for block in blocks(page, "console
 
 @pytest.fixture
 def guide(tmp_path: Path, redis: RedisServer, started: list[Process]) -> Guide:
-    """A reader in an empty folder, with a Redis."""
+    """Return a reader in an empty folder, with a Redis."""
     return Guide(tmp_path, redis, started)
 
 
 # -- pages that are followed from top to bottom --
 
 
-@pytest.mark.leaves("broker", reason="what the shell started is killed with it")
+@pytest.mark.leaves("broker", reason="processes of the shell are killed with it")
 @pytest.mark.parametrize("page", ["flask.md", "wsgi.md", "grafana.md", "kubernetes.md", "redis.md"])
 def test_a_guide_does_what_it_shows(guide: Guide, page: str) -> None:
-    """Every command of the page ends well and prints what the page shows."""
+    """Every command of the page succeeds and prints the output that the page shows."""
     guide.follow(page)
 
 
 @pytest.mark.slow
-@pytest.mark.leaves("broker", reason="what the shell started is killed with it")
+@pytest.mark.leaves("broker", reason="processes of the shell are killed with it")
 @pytest.mark.timeout(240)
 def test_from_an_empty_django_project_to_a_firing_alert(guide: Guide) -> None:
     """The Django guide and then the Prometheus guide, in one folder, end with an alert that fires."""
@@ -52,9 +52,9 @@ def test_from_an_empty_django_project_to_a_firing_alert(guide: Guide) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.leaves("broker", reason="what the shell started is killed with it")
+@pytest.mark.leaves("broker", reason="processes of the shell are killed with it")
 def test_the_commands_of_the_runbook_work_on_a_live_fleet(guide: Guide) -> None:
-    """The workers of the best practices run, and every command of the alerts' pages ends well on them."""
+    """With the workers of the best practices, every command of the alerts' pages succeeds."""
     guide.write("# upstream.py\n" + blocks(README, "python")[0])
     guide.follow("best-practices.md")
     guide.do("gunicorn upstream:web --bind 127.0.0.1:8000 &")
@@ -97,7 +97,7 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
 
 
 def test_commands_that_cannot_be_run_name_what_exists() -> None:
-    """pip installs extras that exist; kubectl and docker get files that exist."""
+    """pip installs existing extras; kubectl and docker get existing files."""
     extras = set(metadata("celery-health-bp").get_all("Provides-Extra") or [])
     found = [command for _, command in COMMANDS if command.startswith(NOT_RUN)]
     assert found
@@ -110,7 +110,7 @@ def test_commands_that_cannot_be_run_name_what_exists() -> None:
 
 
 def test_prometheus_parses_every_query_and_knows_its_metrics(tmp_path: Path) -> None:
-    """Each promql block is an expression over recordings and metrics that exist."""
+    """Each promql block is an expression over existing recordings and metrics."""
     queries = [query for page in PAGES for query in blocks(page, "promql")]
     group = {"name": "docs", "rules": [{"record": f"q{n}", "expr": query} for n, query in enumerate(queries)]}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [group]}))
@@ -124,7 +124,7 @@ def test_prometheus_parses_every_query_and_knows_its_metrics(tmp_path: Path) -> 
 
 
 def test_the_recordings_that_are_listed_exist() -> None:
-    """What the Prometheus guide names is recorded."""
+    """The rules contain each recording that the Prometheus guide names."""
     recorded = {rule["record"] for rule in rules(packaged("prometheus/alerts.yml")) if "record" in rule}
     named = set(re.findall(r"`(task\w*:[\w:]+)`", text("prometheus.md")))
     assert named
@@ -132,7 +132,7 @@ def test_the_recordings_that_are_listed_exist() -> None:
 
 
 def test_yaml_blocks_are_what_the_examples_hold() -> None:
-    """The YAML of the guides stands in the examples with the same values."""
+    """The examples contain the YAML of the guides with the same values."""
     provider = yaml.safe_load(blocks("grafana.md", "yaml")[0])
     assert provider == yaml.safe_load((ROOT / "examples" / "docker" / "grafana" / "dashboards.yml").read_text())
     probes = yaml.safe_load(blocks("kubernetes.md", "yaml")[0])
@@ -160,7 +160,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def test_each_alert_has_a_page_of_three_parts() -> None:
-    """What it means, where to look first, what to do."""
+    """Each alert has a page with its meaning, the first place to look, and the remedy."""
     assert {Path(page).stem for page in ALERT_PAGES} == ALERTS
     for page in ALERT_PAGES:
         assert text(page).startswith(f"# {Path(page).stem}\n")
@@ -168,7 +168,7 @@ def test_each_alert_has_a_page_of_three_parts() -> None:
 
 
 def test_options_named_in_a_sentence_exist() -> None:
-    """Every ``celery-health-assets`` command within a sentence ends well."""
+    """Every ``celery-health-assets`` command in a sentence succeeds."""
     for page in PAGES:
         prose = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
         for arguments in re.findall(r"`celery-health-assets ([^`]+)`", prose):

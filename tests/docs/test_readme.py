@@ -34,7 +34,7 @@ PYTHON = [QUICKSTART, *(block for page in CONTINUED for block in blocks(page, "p
 
 @pytest.fixture
 def project(redis: RedisServer, tmp_path: Path) -> tuple[Path, dict[str, str]]:
-    """A folder with the quickstart's ``upstream.py`` and a ``curl``, and the environment to use it."""
+    """Return a folder with the quickstart's ``upstream.py`` and a ``curl``, and the environment to use it."""
     (tmp_path / "upstream.py").write_text(QUICKSTART)
     curl = tmp_path / "curl"
     curl.write_text(f'#!/bin/sh\nexec {BIN / "python"} -c "{CURL}" "$@"\n')
@@ -44,12 +44,12 @@ def project(redis: RedisServer, tmp_path: Path) -> tuple[Path, dict[str, str]]:
 
 
 def test_quickstart_has_fifteen_lines() -> None:
-    """The quickstart needs at most 15 lines of code."""
+    """The quickstart has at most 15 lines of code."""
     assert len([line for line in QUICKSTART.splitlines() if line.strip()]) <= 15
 
 
 def test_python_blocks_run_one_after_the_other(project: tuple[Path, dict[str, str]]) -> None:
-    """All blocks run in one namespace, and what they make answers: quickstart, site and Django."""
+    """All blocks run in one namespace, and their applications respond: quickstart, site and Django."""
     folder, environ = project
     (folder / "site_settings.py").write_text("SECRET_KEY = 'x'\nROOT_URLCONF = 'site_settings'\nurlpatterns = []\n")
     check = """
@@ -75,7 +75,7 @@ CONSOLE = [*blocks(README, "console"), COMMAND]
 
 
 def test_every_console_command_is_known() -> None:
-    """Make commands name targets, pip installs an extra that exists, the rest is run by other tests."""
+    """Each make command names a target, pip installs an existing extra, and other tests run the rest."""
     makefile = (ROOT / "Makefile").read_text()
     extras = metadata("celery-health-bp").get_all("Provides-Extra") or []
     for block in CONSOLE:
@@ -90,7 +90,7 @@ def test_every_console_command_is_known() -> None:
 
 
 class Shell:
-    """Runs commands in a folder; those that end with ``&`` go on until the end."""
+    """Run commands in a folder; commands in the background run until the end of the test."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self._folder = folder
@@ -109,7 +109,7 @@ class Shell:
         )
 
     def prints(self, command: str, shown: str) -> bool:
-        """The command prints these lines in any order, whatever the name of the host; the others go on."""
+        """Return whether the command prints these lines in any order, with any host name; the others must still run."""
         real = re.sub(r"worker1@\S+", "worker1@hostname", self.run(command).stdout)
         assert all(process.alive for process in self.background), self.background[0].output()
         return sorted(shown.splitlines()) == sorted(real.splitlines())
@@ -127,16 +127,16 @@ class Shell:
 
 @pytest.fixture
 def shell(project: tuple[Path, dict[str, str]]) -> Iterator[Shell]:
-    """A shell in the quickstart's folder."""
+    """Return a shell in the quickstart's folder."""
     shell = Shell(*project)
     yield shell
     for process in shell.background:
         process.end()
 
 
-@pytest.mark.leaves("broker", reason="what the shell started is killed with it")
+@pytest.mark.leaves("broker", reason="processes of the shell are killed with it")
 def test_quickstart_gives_the_output_that_it_shows(shell: Shell, redis: RedisServer) -> None:
-    """Its commands, run in order on a real worker and a real server, print what the README shows."""
+    """Its commands, run in order with a real worker and server, print the output that the README shows."""
     for command, shown in commands(TYPED):
         if command.endswith("&"):
             shell.start(command.removesuffix("&"))
@@ -160,7 +160,7 @@ def _check_keys(redis: RedisServer) -> None:
 
 
 def _check_families(exposition: str) -> None:
-    """Names and types of all metrics, and the labels of those that are not about jobs."""
+    """Compare names and types of all metrics, and the labels of those that are not about jobs."""
     shown = dict(re.findall(r"^# TYPE (\S+) (\S+)", exposition, re.MULTILINE))
     assert {name: kind for name, kind, _ in METRICS} == shown
     samples = {family.name: family.samples for family in text_string_to_metric_families(exposition)}

@@ -45,7 +45,7 @@ JSON = [json.loads(block) for block in blocks("reference/endpoints.md", "json")]
 
 
 def test_settings_table_is_that_of_settings() -> None:
-    """Each setting stands in the table with its default, in the order of the class."""
+    """The table has each setting with its default, in the order of the class."""
     settings = Settings()
     documented = {
         row[0].strip("`"): ast.literal_eval(row[1].strip("`")) for row in table("reference/settings.md", "setting")
@@ -68,7 +68,7 @@ def test_metric_table_has_the_labels_of_the_job_metrics() -> None:
 
 
 def test_exit_codes_are_those_of_the_command() -> None:
-    """0 for healthy and degraded, 1 for unhealthy, 2 for usage."""
+    """The table has each exit code with its statuses."""
     from celery_health_bp.cli.command import EXIT_CODES, EXIT_USAGE
 
     documented = {row[0]: row[1] for row in table("reference/command.md", "exit code")}
@@ -77,8 +77,8 @@ def test_exit_codes_are_those_of_the_command() -> None:
 
 
 @pytest.mark.parametrize(("what", "advice"), [(what, advice) for _, what, advice in REASONS])
-def test_troubles_with_the_broker_are_listed(what: str, advice: str) -> None:
-    """Each reason of a broker's failure stands in the table with its advice."""
+def test_errors_of_the_broker_are_listed(what: str, advice: str) -> None:
+    """The table has each error of a broker with its advice."""
     assert ["Broker ... `" + what + "`", f"`{advice}`"] in MESSAGES
 
 
@@ -139,7 +139,7 @@ def _worker(**values: Any) -> Worker:
     ],
 )
 def test_recommendations_are_listed(workers: tuple[Worker, ...], queue: Queue, min_workers: int) -> None:
-    """Error and advice of each verdict stand in the table, numbers written as N."""
+    """The table has error and advice of each report, with N for numbers."""
     report = judge(Observation(0.0, 0.0, workers, {"NAME": queue}), Settings(min_workers=min_workers), "upstream")
     problem, _, advice = report.recommendations[0].rpartition(": ") if not report.error else (report.error, "", "")
     if report.recommendations[0].startswith("Queue") and "celery -A" in report.recommendations[0]:
@@ -153,7 +153,7 @@ def test_recommendations_are_listed(workers: tuple[Worker, ...], queue: Queue, m
 
 
 def _shape(value: Any, key: str = "") -> Any:
-    """Keys and types, without the values; queues and task names are no keys."""
+    """Return keys and types instead of values; names of queues and tasks do not count as keys."""
     if isinstance(value, dict):
         parts = {name: _shape(part, name) for name, part in value.items()}
         return next(iter(parts.values()), None) if key in ("queues", "by_task_name") else parts
@@ -163,7 +163,7 @@ def _shape(value: Any, key: str = "") -> Any:
 
 
 def _bodies() -> list[dict[str, Any]]:
-    """What the code answers, in the order of the page."""
+    """Return the bodies that the code makes, in the order of the page."""
     task = {"worker": "w@h", "task_name": "t", "task_id": "i"}
     running, scheduled = RunningTask(**task, time_start=1.5), ScheduledTask(**task, eta="2024-01-28T10:30:00+00:00")
     worker = Worker("w@h", "prefork", 2, (71, 72), ("q",), 3600.0, (running,), (scheduled,), 0)
@@ -172,11 +172,11 @@ def _bodies() -> list[dict[str, Any]]:
     healthy = Observation(
         time.time(), 0.1, (worker,), {"q": Queue(5, 1)}, not_known=partly_counted([worker]), others=others
     )
-    nobody = Observation(time.time(), 0.1, (), {"q": Queue(-1, None)})
+    no_workers = Observation(time.time(), 0.1, (), {"q": Queue(-1, None)})
     report = judge(healthy, Settings(), "upstream")
     return [
         health_body(report),
-        health_body(judge(nobody, Settings(), "upstream")),
+        health_body(judge(no_workers, Settings(), "upstream")),
         {"details": health_body(report, verbose=True)["details"]},
         _live(),
         tasks_body([running], [scheduled], 10),
@@ -193,14 +193,14 @@ def _live() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("number", range(7))
-def test_json_blocks_have_the_keys_of_the_answers(number: int) -> None:
-    """Each JSON block has exactly the keys and types that the code answers."""
+def test_json_blocks_have_the_keys_of_the_bodies(number: int) -> None:
+    """Each JSON block has exactly the keys and types of the code's body."""
     assert len(JSON) == 7
     assert _shape(JSON[number]) == _shape(_bodies()[number])
 
 
-def test_unhealthy_block_is_the_answer_itself() -> None:
-    """The body without workers is, word for word, what the code answers."""
+def test_unhealthy_block_is_the_body_itself() -> None:
+    """The block without workers equals the code's body, word for word."""
     body = health_body(judge(Observation(0.0, 0.0, (), {"celery": Queue(-1, None)}), Settings(), "upstream"))
     assert JSON[1] == body
     assert body["workers"]["error"] == NO_WORKERS

@@ -1,4 +1,4 @@
-"""Reads a guide of ``docs/`` and does what it says, in a folder of its own."""
+"""A reader who follows a guide of ``docs/`` in an empty folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.servers import RedisServer, free_port
 
 BIN = Path(sys.executable).parent
 CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1]).read().decode(), end='')"
-#: Commands that no test can run here; what they name is looked at elsewhere.
+#: Commands that no test can run here; test_docs.py checks the files and extras that they name.
 NOT_RUN = ("pip ", "kubectl ", "docker ")
-#: What Celery 5.2 and its contemporaries deprecate is not the guide's fault.
+#: Celery 5.2 and libraries of its time raise deprecation warnings of their own.
 WARNINGS = "error" if celery.VERSION >= (5, 3) else "default"
 
 
 class Guide:
-    """A reader with a shell, whose ports are free ones instead of 6379, 8000 and 9090."""
+    """Follow a page with a shell; free ports replace 6379, 8000 and 9090."""
 
     def __init__(self, folder: Path, redis: RedisServer, started: list[Process]) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class Guide:
         self._loose: list[str] = []
 
     def follow(self, page: str) -> None:
-        """Write its files, run its commands until they print what the page shows, then its other Python."""
+        """Write its files, run its commands until they print the shown output, then run its other Python."""
         for language, text in fenced(page):
             if language == "python":
                 self.write(text)
@@ -52,7 +52,7 @@ class Guide:
         self._run_loose()
 
     def write(self, text: str) -> None:
-        """Write a block that begins with the name of its file; settings are added at the end."""
+        """Write a block that starts with the name of its file; append to ``settings.py``."""
         named = re.match(r"# (\S+\.py)\n", text)
         if named is None:
             self._loose.append(text)
