@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from uuid import uuid4
 
 from celery_health_bp.counts import Counts
 from celery_health_bp.errors import StoreUnavailable
@@ -58,8 +59,12 @@ class MemoryStore:
         """Return the id of the store."""
         self._fail()
         if create and self._identity is None:
-            self._identity = f"{id(self):x}"
+            self._identity = uuid4().hex
         return self._identity
+
+    def empty(self) -> None:
+        """Lose everything, the id too."""
+        self._identity, self._totals, self._sequences = None, Counts(), {}
 
     def dangers(self) -> tuple[str, ...]:
         """Return ``warnings``."""
