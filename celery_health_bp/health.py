@@ -20,9 +20,11 @@ from .asking.applications import watch
 from .counts import Counts
 from .errors import DeadlineExceeded, ReplyTooLong
 from .first_use import FirstUse
+from .notes import name_list
 from .observer import GRACE, Observer
-from .report import HealthReport, Observation, app_argument, judge, some
+from .report import HealthReport, Observation
 from .settings import Settings
+from .verdict import app_argument, judge
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -120,8 +122,9 @@ class CeleryHealth:
             seconds = self.settings.timeout_seconds
             raise DeadlineExceeded(f"No worker answered within {seconds:g} s", "Start Celery workers")
         if observation.unread:
+            names = name_list(observation.unread)
             raise ReplyTooLong(
-                f"What all workers run is not known: a reply of {some(observation.unread)} was too long to be read",
+                f"What all workers run is not known: a reply of {names} was too long to be read",
                 "Look at the jobs with an ETA that the worker holds",
             )
         return observation

@@ -6,9 +6,23 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from .report import TaskFacts, Worker, some
+from .report import TaskFacts, Worker
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+#: Most names in a sentence, and most characters of a task's name in it.
+MAX_NAMES, MAX_NAME = 5, 100
+
+
+def name_list(names: Sequence[str], number: int | None = None) -> str:
+    """Return the first five names, separated by commas, and how many more there are.
+
+    Arguments:
+        names: the names, or the first of them.
+        number: total number, if ``names`` is not complete.
+    """
+    rest = (len(names) if number is None else number) - len(names[:MAX_NAMES])
+    return ", ".join(names[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def warn(sentence: str) -> None:
@@ -22,7 +36,7 @@ def nothing_counted(workers: Iterable[Worker]) -> tuple[str, ...]:
     A worker without a ``MonitoredTask`` does not load this package, so it cannot log this.
     """
     names = [worker.name for worker in workers if worker.monitored is False]
-    return (f"{some(names)}: no job is counted (no task is a MonitoredTask)",) if names else ()
+    return (f"{name_list(names)}: no job is counted (no task is a MonitoredTask)",) if names else ()
 
 
 def partly_counted(workers: Iterable[Worker]) -> tuple[str, ...]:
@@ -32,7 +46,7 @@ def partly_counted(workers: Iterable[Worker]) -> tuple[str, ...]:
         if worker.tasks is not None and worker.tasks.counted < worker.tasks.registered:
             groups[worker.tasks].append(worker.name)
     return tuple(
-        f"{some(names)}: {uncounted_sentence(tasks.registered, tasks.counted, tasks.not_counted)}"
+        f"{name_list(names)}: {uncounted_sentence(tasks.registered, tasks.counted, tasks.not_counted)}"
         for tasks, names in groups.items()
     )
 
@@ -47,4 +61,4 @@ def uncounted_sentence(registered: int, counted: int, not_counted: Sequence[str]
     """
     number = registered - counted
     verb = "is" if number == 1 else "are"
-    return f"{number} of {registered} tasks {verb} not counted (no MonitoredTask): {some(not_counted, number)}"
+    return f"{number} of {registered} tasks {verb} not counted (no MonitoredTask): {name_list(not_counted, number)}"

@@ -26,9 +26,10 @@ from .counts import Counts
 from .errors import CheckError, ConfigurationError, DeadlineExceeded, StoreUnavailable
 from .first_use import share_no_locks
 from .notes import nothing_counted, partly_counted, warn
-from .report import UNHEALTHY, Observation, Queue, judge
+from .report import UNHEALTHY, Observation, Queue
 from .settings import Settings
 from .stores import Store, open_store
+from .verdict import judge
 from .versions import warn_if_untested
 
 logger: logging.Logger = logging.getLogger(__name__)

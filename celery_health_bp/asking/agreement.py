@@ -12,8 +12,8 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Iterable
 
-from ..notes import warn
-from ..report import StoreFacts, Worker, some
+from ..notes import name_list, warn
+from ..report import StoreFacts, Worker
 from ..stores import Store
 from .single_flight import SingleFlight
 
@@ -88,7 +88,7 @@ class Agreement:
             reads = "asks the workers for them" if self._own.kind == "control" else "reads"
             goes = "stay in memory" if store.kind == "control" else "go to"
             told = f"{goes} {_where(store)}, but this process {reads} {_where(self._own)}"
-        sentence = f"Job totals of {some(names)} {told}: {ADVICE}"
+        sentence = f"Job totals of {name_list(names)} {told}: {ADVICE}"
         if told not in self._logged and len(self._logged) < MAX_LOGGED:
             self._logged.add(told)
             warn(sentence)

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from celery._state import _get_active_apps
 
-from ..report import NO_NAMES
+from ..verdict import DEFAULT_NAMES
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def own_names(app: Any) -> frozenset[str] | None:
     Tasks of one app are those of all apps of a process (Celery shares them): a client that imports the application's
     tasks has them too, and the application with them.
     """
-    if app.main in NO_NAMES:
+    if app.main in DEFAULT_NAMES:
         return None
     try:
         has_modules = app.conf.include or app.conf.imports  # workers import them, this process may not have yet
@@ -56,7 +56,7 @@ def known_as(node: str, application: str | None, own: frozenset[str] | None) -> 
         application: the name of its application, ``None`` if it did not say.
         own: see ``own_names``.
     """
-    is_ours = own is None or application in own or application in NO_NAMES
+    is_ours = own is None or application in own or application in DEFAULT_NAMES
     return node if is_ours else f"{node}{_SEPARATOR}{application}"
 
 

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..report import Sending, StoreFacts, Worker, some
+from ..notes import name_list
+from ..report import Sending, StoreFacts, Worker
 
 
 class _Failure(NamedTuple):
@@ -33,14 +34,14 @@ def delivery_notes(workers: Iterable[Worker], now: float) -> tuple[str, ...]:
             noted[note].append(worker.name)
     return (
         *(_sentence(failure, found, now) for failure, found in failing.items()),
-        *(f"Job totals, says {some(names)}: {note}" for note, names in noted.items()),
+        *(f"Job totals, says {name_list(names)}: {note}" for note, names in noted.items()),
     )
 
 
 def _sentence(failure: _Failure, found: list[tuple[str, Sending]], now: float) -> str:
     since = min(sending.failing_since or now for _, sending in found)
     waiting = sum(sending.unsent for _, sending in found)
-    names = some([name for name, _ in found])
+    names = name_list([name for name, _ in found])
     error = f" ({failure.error})" if failure.error else ""
     place = f"{failure.place or 'their store'} for {max(0.0, now - since):.0f} s{error}"
     return f"Job totals of {names} cannot be sent to {place}: {waiting} events wait in memory and are sent again"

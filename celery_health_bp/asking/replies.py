@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..counts import MAX_NUMBER
-from ..report import MAX_NAME, MAX_NAMES, RunningTask, ScheduledTask, Sending, StoreFacts, TaskFacts, Worker
+from ..notes import MAX_NAME, MAX_NAMES
+from ..report import RunningTask, ScheduledTask, Sending, StoreFacts, TaskFacts, Worker
 from ..wire import STATS_KEY
 
 #: Characters of a text in a reply that are kept.

@@ -8,8 +8,7 @@ from typing import Any
 
 from kombu.utils.imports import symbol_by_name
 
-from ..notes import uncounted_sentence
-from ..report import MAX_NAME, MAX_NAMES
+from ..notes import MAX_NAME, MAX_NAMES, uncounted_sentence
 from . import REQUEST
 from .eager import is_monitored
 from .request import MonitoredRequest

@@ -32,8 +32,9 @@ from celery_health_bp.counting.outcomes import (
 )
 from celery_health_bp.counts import COUNTERS, HISTOGRAMS, Counts, Histogram, Series
 from celery_health_bp.notes import partly_counted
-from celery_health_bp.report import NO_WORKERS, Observation, Queue, RunningTask, ScheduledTask, TaskFacts, Worker, judge
+from celery_health_bp.report import Observation, Queue, RunningTask, ScheduledTask, TaskFacts, Worker
 from celery_health_bp.schemas import error_body, health_body, stats_body, tasks_body
+from celery_health_bp.verdict import NO_WORKERS, judge
 from celery_health_bp.web.api import Api
 from celery_health_bp.web.collector import job_families
 from tests.support.pages import JOB_METRICS, blocks, table

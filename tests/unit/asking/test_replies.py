@@ -15,8 +15,9 @@ from celery_health_bp.asking.fleet import Answers
 from celery_health_bp.asking.observation import observation_of
 from celery_health_bp.asking.replies import MAX_NOTES, MAX_TEXT, facts_of
 from celery_health_bp.cli.render import headline, lines, nagios_line
-from celery_health_bp.report import Sending, judge
+from celery_health_bp.report import Sending
 from celery_health_bp.schemas import health_body, stats_body, tasks_body
+from celery_health_bp.verdict import judge
 
 
 @pytest.mark.parametrize("store", [None, "redis", [], {}, {"kind": "redis"}, {"kind": [], "place": {}, "keys": 1}])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from celery_health_bp import Settings
 from celery_health_bp.cli.render import lines
-from celery_health_bp.report import Observation, judge
+from celery_health_bp.report import Observation
+from celery_health_bp.verdict import judge
 
 
 def test_without_workers_and_queues_only_the_advice_is_shown() -> None:

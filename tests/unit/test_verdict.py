@@ -8,7 +8,8 @@ import pytest
 
 from celery_health_bp import Settings
 from celery_health_bp.errors import BrokerUnreachable
-from celery_health_bp.report import HealthReport, Observation, Queue, Worker, app_argument, judge
+from celery_health_bp.report import HealthReport, Observation, Queue, Worker
+from celery_health_bp.verdict import app_argument, judge
 
 START = "Start Celery workers: celery -A upstream worker --loglevel=info"
 
