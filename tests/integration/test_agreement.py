@@ -1,4 +1,4 @@
-"""Workers and the web process that reads their job totals: is it the same store?"""
+"""A check notes workers that fill another store than the one this process reads."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.support.servers import RedisServer
 
 
 def node(app: Celery, **store: Any) -> ScriptedNode:
-    """A worker that says this of its store."""
-    said = {"kind": "redis", "place": "redis://elsewhere:6379/0", "keys": "{celery_health}", **store}
-    return ScriptedNode(app, "a@t", {**REPLIES, "stats": {**REPLIES["stats"], "celery_health": {"store": said}}})
+    """Return a worker whose reply describes its store with these keys."""
+    facts = {"kind": "redis", "place": "redis://elsewhere:6379/0", "keys": "{celery_health}", **store}
+    return ScriptedNode(app, "a@t", {**REPLIES, "stats": {**REPLIES["stats"], "celery_health": {"store": facts}}})
 
 
-def test_two_servers_of_one_name_are_two(
+def test_two_servers_with_one_address_are_told_apart(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """Each host with a Redis of its own at localhost: the id tells, and the sentence says what to look at."""
+    """Where each host has its own Redis at localhost, the ids differ, and the note says that only the names agree."""
     place = redis.url.removesuffix("/0") + "/0"
     with node(celery_app, place=place, id="another"):
         (sentence,) = store_notes(make_app(celery_app, cache_seconds=0))
@@ -33,10 +33,8 @@ def test_two_servers_of_one_name_are_two(
 
 
 @pytest.mark.parametrize("store", ["redis", {"id": None}, {"id": ["junk"]}])
-def test_nothing_is_said_of_a_store_that_is_not_known(
-    celery_app: Celery, make_app: Callable[..., Flask], store: Any
-) -> None:
-    """A worker of an older version, or one that could not read its store's id, is not accused."""
+def test_an_unknown_store_makes_no_note(celery_app: Celery, make_app: Callable[..., Flask], store: Any) -> None:
+    """A worker of an older version, or one that could not read the id of its store, makes no note."""
     replies = {**REPLIES, "stats": {"celery_health": {"store": store}}}
     own = node(celery_app, **store) if isinstance(store, dict) else ScriptedNode(celery_app, "a@t", replies)
     with own:
@@ -44,10 +42,10 @@ def test_nothing_is_said_of_a_store_that_is_not_known(
 
 
 @pytest.mark.deadline
-def test_a_store_that_does_not_answer_holds_no_check(
+def test_a_frozen_store_does_not_delay_a_check(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], tmp_path: Any
 ) -> None:
-    """The id is in a frozen Redis: a check with half a second to its deadline is healthy all the same."""
+    """With a timeout of 0.5 s a check is healthy while the Redis that holds the id is frozen."""
     totals = RedisServer(tmp_path)
     try:
         web = make_app(celery_app, metrics_store=totals.url, timeout_seconds=0.5, cache_seconds=0)

@@ -1,16 +1,26 @@
-"""The endpoints on a live fleet: every body and status of the contract."""
+"""The endpoints without workers and without a broker: bodies, statuses and error codes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from celery import Celery
+from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.probes import BASE, get
 from tests.support.servers import RedisServer
 
 
-def test_without_workers_the_body_is_the_contracts(client: FlaskClient) -> None:
-    """With a broker and no worker, ``health/`` answers 503 and exactly the keys of the contract."""
+@pytest.fixture
+def app(celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:
+    """The application behind ``client``; its checks find no worker, so each takes the whole timeout."""
+    return make_app(celery_app, cache_seconds=0, timeout_seconds=0.5)
+
+
+def test_without_workers_health_has_the_documented_body(client: FlaskClient) -> None:
+    """With a broker and no worker, ``health/`` is 503 with exactly the documented keys."""
     assert get(client, "health/") == (
         503,
         {
@@ -22,8 +32,8 @@ def test_without_workers_the_body_is_the_contracts(client: FlaskClient) -> None:
     )
 
 
-def test_without_broker_the_body_says_so(client: FlaskClient, redis: RedisServer) -> None:
-    """With no broker, ``health/`` answers 503, names it, and no length pretends to be known."""
+def test_without_a_broker_health_names_it(client: FlaskClient, redis: RedisServer) -> None:
+    """With no broker, ``health/`` is 503, its error names the broker, and each queue length is -1."""
     redis.stop()
     status, body = get(client, "health/")
     assert status == 503
@@ -32,8 +42,8 @@ def test_without_broker_the_body_says_so(client: FlaskClient, redis: RedisServer
 
 
 @pytest.mark.parametrize("path", ["tasks/", "stats/"])
-def test_a_failure_never_looks_like_no_tasks(client: FlaskClient, redis: RedisServer, path: str) -> None:
-    """Without workers, and without a broker, the answer is 503 with an error body."""
+def test_a_failure_does_not_look_like_no_tasks(client: FlaskClient, redis: RedisServer, path: str) -> None:
+    """Without workers, and without a broker, ``tasks/`` and ``stats/`` are 503 with an error body."""
     status, body = get(client, path)
     assert (status, body["error"]["code"]) == (503, "deadline_exceeded")
     redis.stop()
@@ -43,8 +53,8 @@ def test_a_failure_never_looks_like_no_tasks(client: FlaskClient, redis: RedisSe
     assert set(body["error"]) == {"code", "message"}
 
 
-def test_liveness_asks_nobody(client: FlaskClient, redis: RedisServer) -> None:
-    """``health/live/`` is 200 with the broker gone."""
+def test_liveness_does_not_need_the_broker(client: FlaskClient, redis: RedisServer) -> None:
+    """``health/live/`` is 200 while the broker is down."""
     redis.stop()
     assert get(client, "health/live/") == (200, {"status": "alive"})
 
@@ -65,13 +75,13 @@ def test_liveness_asks_nobody(client: FlaskClient, redis: RedisServer) -> None:
     ],
 )
 def test_refusals_have_the_error_body(client: FlaskClient, method: str, path: str, status: int, code: str) -> None:
-    """Every refusal below the prefix has its status, its stable code and the error body."""
+    """A refused request has its status, its documented code, ``no-store``, and ``Allow`` if it is a 405."""
     response = client.open(f"{BASE}{path}", method=method)
     assert (response.status_code, response.get_json()["error"]["code"]) == (status, code)
     assert response.headers["Cache-Control"] == "no-store"
     assert ("Allow" in response.headers) == (status == 405)
 
 
-def test_paths_outside_the_prefix_are_the_applications(client: FlaskClient) -> None:
-    """Our error body is not forced on the application's own 404."""
+def test_paths_outside_the_prefix_belong_to_the_application(client: FlaskClient) -> None:
+    """A 404 outside the prefix is the application's HTML page, not our error body."""
     assert client.get("/elsewhere").mimetype == "text/html"

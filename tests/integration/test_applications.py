@@ -1,4 +1,4 @@
-"""Two applications in one Redis database: each is judged by its own workers."""
+"""Two applications in one Redis database: each counts its own workers only."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from tests.support.servers import RedisServer
 
 
 def replies(application: str | None, **inspection: Any) -> dict[str, Any]:
-    """What a worker with this package answers."""
+    """Return the replies of a worker with this package.
+
+    Arguments:
+        application: the name that it reports for its application.
+    """
     ours = {"inspection": {"active_queues": [{"name": "celery"}], **inspection}, "application": application}
     return {**REPLIES, "stats": {**REPLIES["stats"], "celery_health": ours}}
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
-def test_the_same_node_name_in_two_applications(
+def test_two_applications_may_share_a_node_name(
     order: tuple[str, str], redis: RedisServer, make_app: Callable[..., Flask]
 ) -> None:
-    """Whichever of two nodes ``celery@host`` answers first, ours is seen, and by every check."""
+    """Each check lists our ``celery@host``, whichever of the two nodes replies first."""
     with named_app("a", redis.url) as a:
         app = make_app(a, cache_seconds=0)
         nodes = [ScriptedNode(a, "celery@host", replies(name)) for name in order]
@@ -39,38 +43,38 @@ def test_the_same_node_name_in_two_applications(
 
 
 @pytest.fixture
-def asked(redis: RedisServer, make_app: Callable[..., Flask]) -> Callable[..., Probe]:
-    """The health of an application as it finds a worker that says this of itself."""
+def probe_of(redis: RedisServer, make_app: Callable[..., Flask]) -> Callable[..., Probe]:
+    """Probe an application ``name`` whose only worker reports ``reported`` as its application."""
 
-    def ask(name: str | None, said: Any) -> Probe:
+    def ask(name: str | None, reported: Any) -> Probe:
         with Celery(name, broker=redis.url, set_as_current=False) as app:
             app.task(name="mine.work", shared=False)(work)
-            with ScriptedNode(app, "w@t", replies(said)):
+            with ScriptedNode(app, "w@t", replies(reported)):
                 return probe(make_app(app, timeout_seconds=1))
 
     return ask
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "reported"),
     [("a", None), (None, "b"), ("__main__", "a"), ("a", "__main__"), ("a", "a"), ("a", ["b"]), ("a", "")],
 )
-def test_a_worker_counts_unless_both_names_are_known(name: str | None, said: Any, asked: Callable[..., Probe]) -> None:
-    """A name that is missing, or the one of a script, tells nothing: the worker counts."""
-    assert asked(name, said).workers == ["w@t"]
+def test_a_worker_counts_unless_both_names_are_known(
+    name: str | None, reported: Any, probe_of: Callable[..., Probe]
+) -> None:
+    """A worker counts if either name is missing or ``__main__``, or if both are equal."""
+    assert probe_of(name, reported).workers == ["w@t"]
 
 
-def test_a_worker_that_takes_our_messages_is_told_of(asked: Callable[..., Probe]) -> None:
-    """A worker of another application on one of our queues takes our jobs and cannot run them."""
-    found = asked("a", "b")
+def test_a_foreign_worker_on_our_queue_is_noted(probe_of: Callable[..., Probe]) -> None:
+    """A worker of another application does not count, and a note names the queue of ours that it consumes."""
+    found = probe_of("a", "b")
     assert (found.status, found.workers) == (503, [])
     assert "w@t of the application b consumes queue celery" in found.notes
 
 
-def test_control_exchange_separates_workers_that_say_nothing(
-    redis: RedisServer, make_app: Callable[..., Flask]
-) -> None:
-    """Plain workers of two applications, one with a control exchange of its own, do not answer the other's check."""
+def test_the_control_exchange_separates_plain_workers(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """Plain workers of two applications, one of which sets ``control_exchange``, do not reply to the other's check."""
     with named_app("a", redis.url) as a, named_app("b", redis.url) as b:
         b.conf.control_exchange = "billing"
         with ScriptedNode(a, "a@t"), ScriptedNode(b, "b@t"):

@@ -1,4 +1,4 @@
-"""What a worker holds in memory while the store is away: bounded, and nothing lost."""
+"""Counts that wait in memory while the store is down: their number is bounded, and none is lost."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from celery_health_bp.stores import RedisStore
 from tests.support.servers import RedisServer
 
 CAP = 5
-#: Customers of one task that may wait by name, and ``other``.
+#: Series of one task that may wait: named customers, and ``other``.
 BOUND = WAITING_FACTOR * CAP + 1
 
 
 @pytest.fixture
 def store(redis: RedisServer) -> Iterator[RedisStore]:
-    """The store of a fleet that tells few customers apart."""
+    """A store that keeps few customers apart."""
     opened = RedisStore.from_url(redis.url, Celery("upstream", broker=redis.url), Settings(max_customers=CAP))
     yield opened
     opened.close()
@@ -29,7 +29,7 @@ def store(redis: RedisServer) -> Iterator[RedisStore]:
 
 @pytest.fixture
 def task() -> Task:
-    """A task to count."""
+    """A monitored task."""
     app = Celery("upstream", broker="memory://", set_as_current=False)
     task: Task = app.task(name="job", base=MonitoredTask, shared=False)(job)
     return task
@@ -39,10 +39,10 @@ def job(customer_id: str) -> None:
     """Do nothing."""
 
 
-def test_memory_is_bounded_while_the_store_is_away_and_no_count_is_lost(
+def test_memory_is_bounded_while_the_store_is_down_and_no_count_is_lost(
     redis: RedisServer, store: RedisStore, task: Task
 ) -> None:
-    """3,000 customers during an outage: two batches of at most 51 series wait, and 3,000 counts arrive."""
+    """After an outage with 3,000 customers, two batches of at most 51 series have brought all 3,000 counts."""
     recorder = Recorder(Settings(max_customers=CAP, flush_interval_seconds=3600), store)
     redis.stop()
     for number in range(3000):
@@ -52,8 +52,8 @@ def test_memory_is_bounded_while_the_store_is_away_and_no_count_is_lost(
     waiting = recorder.ledger.copy()
     assert len(waiting.counters) == BOUND
     redis.start()
-    assert recorder.flush()  # the batch that the outage found first
-    assert recorder.flush()  # what was counted since
+    assert recorder.flush()  # the batch that failed first
+    assert recorder.flush()  # the counts since then
     recorder.stop()
     found = Counter[str]()
     for series, number in store.totals().counters.items():

@@ -1,4 +1,4 @@
-"""Whatever a request says, it gets an answer of ours: never a 5xx, and an error body on every 4xx."""
+"""Hostile requests: no 5xx, and our error body on every 4xx."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ["health", "health/", "health/live/", "tasks/", "stats/", ""]
 PARAMETERS = ["verbose", "limit", "task_name", "worker", "format"]
-#: Not Host: Flask itself refuses a malformed one, before any blueprint.
+#: Without Host: Flask refuses a malformed one before it calls a blueprint.
 HEADERS = ["ACCEPT", "ACCEPT_ENCODING", "AUTHORIZATION", "IF_NONE_MATCH", "RANGE", "X_FORWARDED_FOR", "COOKIE"]
 CODES = {"unauthorized", "invalid_parameter", "not_found", "method_not_allowed"}
 
-#: WSGI hands over bytes as latin-1.
+#: WSGI passes bytes as latin-1.
 anything = st.text(st.characters(max_codepoint=255, exclude_characters="\0\r\n"), max_size=40)
 paths = st.one_of(
     st.sampled_from(["/metrics", *(f"/api/celery/{path}" for path in ENDPOINTS)]),
@@ -49,24 +49,24 @@ methods = st.one_of(
 
 
 def in_flask(health: CeleryHealth) -> WSGIApplication:
-    """The blueprint and the middleware."""
+    """Return a Flask application with our blueprint and middleware."""
     app = Flask("web")
     app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
     return MetricsMiddleware(app.wsgi_app, health)
 
 
 def mounted(health: CeleryHealth) -> WSGIApplication:
-    """The WSGI applications around another one."""
+    """Return another application with our WSGI applications mounted beside it."""
     return mount(Flask("web").wsgi_app, health)
 
 
 @pytest.fixture(params=[None, "secret"], ids=["open", "guarded"])
 def health(request: pytest.FixtureRequest, celery_app: Celery) -> Iterator[CeleryHealth]:
-    """A good snapshot that lasts: a 5xx would be the request's doing."""
+    """Health with a cached healthy report: only the request can cause a 5xx."""
     settings = Settings(cache_seconds=600, metrics_store="control", access_token=request.param)
     health = CeleryHealth(lambda: celery_app, settings)
     with ScriptedNode(celery_app, "node1@testhost"):
-        wait_until(lambda: health.check().status == "healthy", "a good snapshot")
+        wait_until(lambda: health.check().status == "healthy", "a healthy report")
         yield health
     health.close()
 
@@ -74,7 +74,7 @@ def health(request: pytest.FixtureRequest, celery_app: Celery) -> Iterator[Celer
 def call(
     app: WSGIApplication, method: str, path: str, query: str, given_headers: dict[str, str]
 ) -> tuple[int, bytes, Any]:
-    """Status, body and headers of a request as a server would hand it over."""
+    """Send a request as a WSGI server passes it, and return status, body and headers."""
     environ = create_environ(method="GET")
     environ.update(REQUEST_METHOD=method, PATH_INFO=path, QUERY_STRING=query)
     environ.update({f"HTTP_{name}": value for name, value in given_headers.items()})
@@ -92,7 +92,7 @@ def call(
 @example(method="GET", path="/api/celery/tasks/", query="", given_headers={"HOST": "[::1"})
 @example(method="GET", path="/api/celery/stats/", query="", given_headers={"AUTHORIZATION": "Bearer \xff"})
 @given(method=methods, path=paths, query=queries, given_headers=headers)
-def test_no_request_causes_an_error_of_the_server(
+def test_no_request_causes_a_server_error(
     wrap: Callable[[CeleryHealth], WSGIApplication],
     health: CeleryHealth,
     method: str,
@@ -100,7 +100,7 @@ def test_no_request_causes_an_error_of_the_server(
     query: str,
     given_headers: dict[str, str],
 ) -> None:
-    """Any method, path, query and header: 200 or a 4xx, and every 4xx has our error body."""
+    """For any method, path, query and header the status is 200 or 4xx, and every 4xx has our error body."""
     status, body, answered = call(wrap(health), method, path, query, given_headers)
     assert status == 200 or 400 <= status < 500, (status, body)
     if status >= 400 and method != "HEAD":

@@ -1,4 +1,4 @@
-"""What a broker URL is called in a sentence, and which URLs are refused by what is wrong with them."""
+"""A broker URL that is a list of servers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.support.servers import RedisServer, free_port
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
-def test_of_a_list_the_first_broker_that_can_be_reached_is_asked(
+def test_the_first_reachable_broker_of_a_list_is_used(
     silent: bool, redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """With the first server of a list away, a fresh process answers 200 in time."""
+    """With the first server refusing or silent, a new process is healthy by the deadline."""
     with ScriptedNode(celery_app, "node1@testhost"), silent_port() as port:
         first = f"redis://127.0.0.1:{port if silent else free_port()}/0"
         found = probe(make_app(Celery(broker=f"{first};{redis.url}"), metrics_store="control"))
@@ -26,8 +26,8 @@ def test_of_a_list_the_first_broker_that_can_be_reached_is_asked(
     assert found.seconds < 2
 
 
-def test_of_a_list_each_failure_is_told(make_app: Callable[..., Flask]) -> None:
-    """When no server of a list can be reached, the error says of each why, in time."""
+def test_the_error_names_each_broker_of_a_list(make_app: Callable[..., Flask]) -> None:
+    """When no server of a list can be reached, the error gives the reason of each, by the deadline."""
     first = free_port()
     with silent_port() as second:
         app = Celery(broker=[f"redis://127.0.0.1:{first}/0", f"redis://:s3cr3t@127.0.0.1:{second}/0"])

@@ -1,4 +1,4 @@
-"""``celery -A proj health``: what only this one of the three has, and the options they share."""
+"""``celery -A proj health`` without workers: exit codes, output, ``--watch`` and advice."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import termios
 
 import pytest
 
-from tests.support.celery_command import COMMAND, run
+from tests.support.celery_command import CELERY, COMMAND, run, run_arguments
 from tests.support.processes import ROOT, celery_environ
 from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.measured
 
 
-def test_it_loads_no_flask(redis: RedisServer) -> None:
-    """A machine without Flask can run it."""
+def test_it_does_not_import_flask() -> None:
+    """The command can be imported without Flask."""
     code = "import sys; from celery_health_bp.cli.celery import health; print('flask' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
-def test_a_wrong_setting_is_usage_and_unknown_to_nagios(redis: RedisServer) -> None:
-    """A setting that is not allowed is no verdict: exit code 2, and 3 for Nagios."""
+def test_a_wrong_setting_exits_with_2_and_is_unknown_for_nagios(redis: RedisServer) -> None:
+    """A setting that is not allowed ends the command with 2, and with 3 and UNKNOWN for Nagios."""
     wrong = {"CELERY_HEALTH_MIN_WORKERS": "few"}
     done = run(redis.url, **wrong)
     assert (done.returncode, done.stdout) == (2, "")
@@ -40,7 +40,7 @@ def test_a_wrong_setting_is_usage_and_unknown_to_nagios(redis: RedisServer) -> N
 
 
 def test_watch_fits_the_terminal_and_shows_the_time(redis: RedisServer) -> None:
-    """On a terminal each check begins with its time, and its lines end with how many more there are."""
+    """On a terminal each check starts with its time, fits the screen, and ends with the number of lines left out."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 5, 50, 0, 0))
     watch = subprocess.Popen(
@@ -64,11 +64,11 @@ def test_watch_fits_the_terminal_and_shows_the_time(redis: RedisServer) -> None:
 
 
 @pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_colour_is_for_terminals(redis: RedisServer, environ: dict[str, str], coloured: bool) -> None:
-    """On a terminal the verdict is coloured, unless NO_COLOR is set."""
+def test_a_terminal_gets_colour(redis: RedisServer, environ: dict[str, str], coloured: bool) -> None:
+    """On a terminal the status is coloured, unless NO_COLOR is set."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "--timeout", "1"], env=celery_environ(redis.url, environ), cwd=ROOT, stdout=theirs
+        [*COMMAND, "--timeout", "0.5"], env=celery_environ(redis.url, environ), cwd=ROOT, stdout=theirs
     )
     os.close(theirs)
     assert process.wait(20) == 1
@@ -78,8 +78,8 @@ def test_colour_is_for_terminals(redis: RedisServer, environ: dict[str, str], co
 
 
 def test_json_can_be_piped(redis: RedisServer) -> None:
-    """Standard output is the report only."""
-    assert json.loads(run(redis.url, "--format", "json", "--timeout", "1").stdout)["status"] == "unhealthy"
+    """With ``--format json`` standard output is one JSON document."""
+    assert json.loads(run(redis.url, "--format", "json", "--timeout", "0.5").stdout)["status"] == "unhealthy"
 
 
 @pytest.mark.parametrize(
@@ -92,17 +92,9 @@ def test_json_can_be_piped(redis: RedisServer) -> None:
         ([], {}, "APP"),
     ],
 )
-def test_what_it_was_started_with_stands_in_its_advice(
+def test_the_advice_repeats_the_app_argument(
     redis: RedisServer, start: list[str], environ: dict[str, str], argument: str
 ) -> None:
-    """The command to start a worker has the ``-A`` of this command, unless the setting says otherwise."""
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", *start, "health", "--timeout", "1"],
-        env=celery_environ(redis.url, environ),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    """The advice to start a worker has the ``-A`` of this command, unless ``celery_app_argument`` is set."""
+    done = run_arguments([*CELERY, *start, "health", "--timeout", "0.5"], redis.url, environ)
     assert f"Recommendation: Start Celery workers: celery -A {argument} worker --loglevel=info" in done.stdout

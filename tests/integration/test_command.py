@@ -1,4 +1,4 @@
-"""``flask celery-health`` as people and scripts run it: a subprocess."""
+"""``flask celery-health`` in a process, without workers: exit codes and output."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.support.flask_command import run
 from tests.support.servers import RedisServer
 
 
-def test_no_worker_is_unhealthy_with_exit_code_1(redis: RedisServer) -> None:
-    """Without workers the verdict is UNHEALTHY, says how to start one, and the exit code is 1."""
-    done = run(redis.url, "--timeout", "1")
+def test_without_workers_the_exit_code_is_1(redis: RedisServer) -> None:
+    """Without workers the status is UNHEALTHY, the advice has the command to start one, and the exit code is 1."""
+    done = run(redis.url, "--timeout", "0.5")
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines()[0] == "UNHEALTHY: No active Celery workers found"
     assert "Recommendation: Start Celery workers: celery -A upstream worker --loglevel=info" in done.stdout
 
 
-def test_no_broker_is_unhealthy_with_exit_code_1(redis: RedisServer) -> None:
-    """Without a broker the verdict names transport, host and port, and never the password."""
+def test_without_a_broker_the_exit_code_is_1(redis: RedisServer) -> None:
+    """Without a broker the first line names transport, host and port, and no line has the password."""
     redis.stop()
     done = run(redis.url.replace("127.0.0.1", ":hunter2@127.0.0.1"))
     first = f"UNHEALTHY: Broker redis://127.0.0.1:{redis.port} refused the connection"
@@ -28,8 +28,8 @@ def test_no_broker_is_unhealthy_with_exit_code_1(redis: RedisServer) -> None:
 
 
 def test_json_is_the_body_of_health(redis: RedisServer) -> None:
-    """``--format json`` prints the body of ``health/`` and nothing else."""
-    done = run(redis.url, "--format", "json", "--timeout", "1")
+    """``--format json`` prints the body of ``health/`` only."""
+    done = run(redis.url, "--format", "json", "--timeout", "0.5")
     assert json.loads(done.stdout) == {
         "status": "unhealthy",
         "workers": {"healthy": False, "active_workers": [], "error": "No active Celery workers found"},
@@ -49,10 +49,10 @@ def test_json_is_the_body_of_health(redis: RedisServer) -> None:
         (["--nothing"], {}, "No such option"),
     ],
 )
-def test_wrong_usage_is_exit_code_2(
+def test_wrong_usage_exits_with_2(
     redis: RedisServer, options: list[str], environ: dict[str, str], message: str
 ) -> None:
-    """What the user got wrong is told on standard error, with the exit code that is never a verdict."""
+    """Wrong usage exits with 2, with a message on standard error and no traceback."""
     done = run(redis.url, *options, **environ)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
@@ -60,5 +60,5 @@ def test_wrong_usage_is_exit_code_2(
 
 
 def test_a_pipe_gets_no_colour(redis: RedisServer) -> None:
-    """Colour codes are for terminals alone."""
-    assert "\x1b" not in run(redis.url, "--timeout", "1").stdout
+    """Output that is not a terminal has no escape codes."""
+    assert "\x1b" not in run(redis.url, "--timeout", "0.5").stdout

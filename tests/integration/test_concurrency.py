@@ -1,4 +1,4 @@
-"""Many who ask at once: threads, forks, greenlets; one broadcast, and nobody waits for ever."""
+"""Many requests at once share one broadcast, and each is answered by its deadline."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.deadline
 
 
 @pytest.mark.slow
-def test_two_hundred_threads_all_get_an_answer_while_jobs_are_published(
+def test_two_hundred_threads_are_answered_while_jobs_are_published(
     redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """200 threads x 50 requests without a cache: 10,000 times 200, and publishing goes on meanwhile."""
+    """10,000 requests of 200 threads without a cache are all 200, and publishing goes on meanwhile."""
     app = make_app(celery_app, cache_seconds=0, timeout_seconds=10)
     ended = threading.Event()
     published: list[bool] = []
@@ -43,10 +43,10 @@ def test_two_hundred_threads_all_get_an_answer_while_jobs_are_published(
     assert redis.client().llen("elsewhere") == len(published)
 
 
-def test_those_who_ask_at_once_share_one_broadcast(
+def test_simultaneous_requests_share_one_broadcast(
     node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """20 requests while one check waits for a slow node: at most one more broadcast."""
+    """20 requests during one check of a slow node cause at most one more broadcast."""
     app = make_app(celery_app, cache_seconds=0, timeout_seconds=5)
     probe(app)
     asked = node.asked
@@ -56,10 +56,10 @@ def test_those_who_ask_at_once_share_one_broadcast(
     assert node.asked - asked <= 2 * COMMANDS
 
 
-def test_a_fresh_snapshot_answers_without_a_broadcast(
+def test_a_cached_report_is_answered_without_a_broadcast(
     node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """Within ``cache_seconds`` health, tasks, stats and metrics ask the workers once, together."""
+    """Within ``cache_seconds`` health, tasks, stats and metrics share one broadcast."""
     client = make_app(celery_app, cache_seconds=60).test_client()
     client.get(PATH)
     asked = node.asked
@@ -68,36 +68,38 @@ def test_a_fresh_snapshot_answers_without_a_broadcast(
     assert node.asked == asked
 
 
-def test_an_expired_snapshot_never_answers_for_a_fault(
+def test_an_expired_healthy_report_does_not_hide_a_fault(
     redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """The snapshot said healthy and has expired; now the broker is silent: 503."""
+    """When a healthy report has expired and the broker is frozen, the status becomes 503."""
     app = make_app(celery_app, cache_seconds=0.05, timeout_seconds=1)
     assert probe(app).status == 200
     redis.freeze()
-    wait_until(lambda: probe(app).status == 503, "the fault is told", 5)
+    wait_until(lambda: probe(app).status == 503, "the fault is reported", 5)
     redis.thaw()
     assert probe(app).status == 200
 
 
-def test_who_joins_a_check_that_fails_gets_one_of_his_own(
+def test_a_request_that_joins_a_failing_check_gets_its_own(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """A request that came while an older check found nobody sees the worker that came meanwhile."""
-    app = make_app(celery_app, cache_seconds=0, timeout_seconds=3)
+    """A request that arrives during a check without workers sees a worker that has started since."""
+    app = make_app(celery_app, cache_seconds=0, timeout_seconds=2)
     answers: dict[str, int] = {}
     older = threading.Thread(target=lambda: answers.update(older=probe(app).status))
     older.start()
     sent = "cmdstat_publish"
-    wait_until(lambda: redis.client().info("commandstats").get(sent, {}).get("calls", 0) >= 1, "it has asked")
+    wait_until(
+        lambda: redis.client().info("commandstats").get(sent, {}).get("calls", 0) >= 1, "the older check has published"
+    )
     with ScriptedNode(celery_app, "node1@testhost"):
         answers.update(joined=probe(app).status)
     older.join(10)
     assert answers == {"older": 503, "joined": 200}
 
 
-def test_at_most_one_abandoned_check_exists(make_app: Callable[..., Flask]) -> None:
-    """Many requests at a silent broker: one thread of ours at any time."""
+def test_at_most_one_abandoned_check_is_running(make_app: Callable[..., Flask]) -> None:
+    """Many requests to a silent broker leave at most one check thread running."""
 
     def checks() -> int:
         return sum(thread.name == "celery-health-check" for thread in threading.enumerate())
@@ -112,5 +114,5 @@ def test_at_most_one_abandoned_check_exists(make_app: Callable[..., Flask]) -> N
             return status
 
         assert statuses(ask, 60, 20) == {503: 60}
-    assert max(seen) <= 2  # one that has set its result and one that begins
+    assert max(seen) <= 2  # one with a result, and one that begins
     wait_until(lambda: checks() == 0, "no thread is left")
