@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from redis import Redis
 
 from celery_health_bp import MonitoredTask
-from tests.support.killing import offer
+from tests.support.killing import allow_kill
 
 #: A hash: how often an attempt began, and ended in each way.
 TRUTH = "accuracy:truth"
@@ -96,7 +96,7 @@ def killable(self: Task, customer_id: str) -> None:
     """Run for a moment in which the pool process may be killed."""
     tell("started")
     with Redis.from_url(str(app.conf.broker_url)) as redis:
-        offer(redis, self.request.id, seconds=0.02)
+        allow_kill(redis, self.request.id, seconds=0.02)
     tell("completed")
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of all tests. Servers and processes: ``tests/support/brokers.py`` and ``fleets.py``."""
+"""Fixtures of all tests. Those for servers and processes are in ``tests/support/brokers.py`` and ``fleets.py``."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test that leaves a thread, a process or an open file behind has failed.
+    """Fail a test that leaves a thread, a process or an open file behind.
 
-    Other fixtures ask for it to be set up after it: pytest-flask asks for ``app`` before all of ours.
+    Other fixtures request it, so that they are set up after it: pytest-flask requests ``app`` before all of ours.
     """
     with leaks.nothing_left({"threads", "processes", "descriptors"} - leaks.may_leave(request)):
         yield
-        pools.reset()  # connections of the test's own Celery clients
+        pools.reset()  # connections of the test's Celery clients
 
 
 @pytest.fixture(autouse=True)
 def _log_level() -> Iterator[None]:
-    """A worker that a test runs within this process leaves the log at its own level."""
+    """Restore the log level, which a worker that runs in this process changes."""
     level = logging.root.level
     yield
     logging.root.setLevel(level)
@@ -46,12 +46,12 @@ def _log_level() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the machine reaches a test."""
-    if request.node.get_closest_marker("measured") is None:  # to measure all processes costs a third of the time
+    """Remove the machine's settings from the environment."""
+    if request.node.get_closest_marker("measured") is None:  # measuring all processes would cost a third of the time
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for key in [key for key in os.environ if key.startswith("CELERY_")]:
         monkeypatch.delenv(key)
-    for key in ("COLUMNS", "LINES"):  # readline sets them, which a process of pytest-xdist imports
+    for key in ("COLUMNS", "LINES"):  # set by readline, which the processes of pytest-xdist import
         monkeypatch.delenv(key, raising=False)
 
 
@@ -67,7 +67,7 @@ def make_health(_nothing_left: None) -> Iterator[Callable[..., CeleryHealth]]:
 
     yield make
     for health in made:
-        with suppress(ConfigurationError):  # the test's wrong settings: there is none
+        with suppress(ConfigurationError):  # wrong settings of the test: there is no recorder
             recorder_of(health.app).stop()
         health.close()
 

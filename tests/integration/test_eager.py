@@ -71,4 +71,4 @@ def test_every_end_of_an_eager_run_is_counted(
     kinds = ("started", "completed", "failed", "retried", "aborted")
     labels = {"task_name": name, "customer_id": "acme"}
     assert {kind: n for kind in kinds if (n := found.total(f"{JOB}_{kind}_total", **labels))} == expected
-    assert set(found.law().values()) == {0}
+    assert set(found.imbalance().values()) == {0}

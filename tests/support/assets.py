@@ -27,22 +27,22 @@ ALERTS = {
 
 
 def packaged(path: str) -> str:
-    """A file of the package."""
+    """Return the text of a packaged file."""
     return files("celery_health_bp.monitoring").joinpath(path).read_text()
 
 
 def assets(*arguments: str) -> str:
-    """What ``celery-health-assets`` prints."""
+    """Return what ``celery-health-assets`` prints."""
     done = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
 def rules(text: str) -> list[dict[str, Any]]:
-    """The rules of all groups of a file."""
+    """Return the rules of all groups of a file."""
     return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
 
 
 def panels(text: str) -> Iterator[dict[str, Any]]:
-    """The panels of a dashboard that show something."""
+    """Return the panels of a dashboard, without its rows."""
     return (panel for panel in json.loads(text)["panels"] if panel["type"] != "row")

@@ -1,4 +1,4 @@
-"""Fixtures: brokers that end with the test that asked for them. Unit tests have none."""
+"""Fixtures for brokers. Each ends with the test that uses it; unit tests have none."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 def left_on_redis(server: RedisServer) -> list[str]:
-    """Reply queues that nobody deletes any more."""
+    """Return the reply queues that are left on a Redis."""
     from redis.exceptions import AuthenticationError
 
-    with server.client() as client, suppress(AuthenticationError):  # a server of tests of wrong credentials
+    with server.client() as client, suppress(AuthenticationError):  # tests of wrong credentials need no password here
         return leaks.left(lambda: leaks.reply_queues(leaks.names_on_redis(client)))
     return []
 
 
 def left_on_rabbitmq(server: RabbitServer) -> list[str]:
-    """The same on RabbitMQ."""
+    """Return the reply queues that are left on a RabbitMQ."""
     return leaks.left(lambda: leaks.reply_queues(server.queues()))
 
 
@@ -39,7 +39,7 @@ def left_on_rabbitmq(server: RabbitServer) -> list[str]:
 def redis(
     _nothing_left: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RedisServer]:
-    """A Redis of the test's own, without reply queues in the end."""
+    """Start a Redis for one test; fail if the test leaves reply queues on it."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     remaining = left_on_redis(server) if "broker" not in leaks.may_leave(request) and server.answers() else []
@@ -49,13 +49,13 @@ def redis(
 
 @pytest.fixture
 def admin(redis: RedisServer) -> Redis:
-    """A client of the test's Redis that may do everything; the server's stop closes it."""
+    """Return a client of the test's Redis with all permissions; the server's stop closes it."""
     return redis.client()
 
 
 @pytest.fixture(scope="session")
 def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
-    """A RabbitMQ node for all tests that need one; a missing one is an error in CI."""
+    """Start one RabbitMQ for all tests that need it; skip them if it is not installed, in CI fail."""
     missing = missing_rabbitmq()
     if missing:
         if os.environ.get("CI"):
@@ -68,7 +68,7 @@ def rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServ
 
 @pytest.fixture
 def rabbit(rabbit_node: RabbitServer, _nothing_left: None, request: pytest.FixtureRequest) -> Iterator[RabbitServer]:
-    """The node, emptied after the test, and without reply queues before that."""
+    """Return the node; fail if the test leaves reply queues on it, then delete all queues."""
     yield rabbit_node
     pools.reset()  # an exclusive queue goes with its connection
     names = rabbit_node.queues()
@@ -92,7 +92,7 @@ def redis_pair(tmp_path: Path) -> Iterator[list[RedisServer]]:
 
 @pytest.fixture
 def celery_app(redis: RedisServer) -> Celery:
-    """A client of the workers of ``tests.support.apps.jobs`` on the test's Redis."""
+    """Return a client of ``tests.support.apps.jobs`` on the test's Redis."""
     return Celery("upstream", broker=redis.url)
 
 
@@ -111,5 +111,5 @@ def node(celery_app: Celery) -> Iterator[ScriptedNode]:
 
 @pytest.fixture
 def app(celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:
-    """The application behind pytest-flask's ``client``; no cache."""
+    """Return the Flask application of pytest-flask's ``client``, without a cache."""
     return make_app(celery_app, cache_seconds=0)

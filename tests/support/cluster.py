@@ -1,4 +1,4 @@
-"""A Redis Cluster: three masters, and a replica of the one that owns the slot of our keys."""
+"""A Redis Cluster of three masters, and a replica of the one that owns the slot of our keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SLOTS = 16384
 #: The slot of all keys with the default prefix.
 OUR_SLOT = binascii.crc_hqx(b"celery_health", 0) % SLOTS
 
-#: A lost node does not stop the others.
+#: The other nodes go on when one is lost.
 OPTIONS = (
     "--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-replica-validity-factor", "0",
     "--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0",
@@ -20,7 +20,7 @@ OPTIONS = (
 
 
 class Cluster:
-    """Three masters and one replica, ready.
+    """Start three masters and one replica, and wait until they are ready.
 
     Attributes:
         masters: the first owns the slot of our keys.
@@ -44,22 +44,22 @@ class Cluster:
                 server.stop()
 
     def owner_is(self, node: RedisServer) -> bool:
-        """All living masters name this node as the owner of our slot."""
+        """Return whether all running masters name this node as the owner of our slot."""
         return all(_owner(server) == node.port for server in self.masters if server.process is not None)
 
     def in_step(self) -> bool:
-        """The replica has all that its master wrote."""
+        """Return whether the replica has everything that its master wrote."""
         return _offset(self.masters[0]) == _offset(self.replica)
 
     def swap(self) -> None:
-        """Let the replica and the owner change places, in order."""
+        """Make the replica the owner by an orderly failover."""
         assert self.replica is not None
         with self.replica.client() as client:
             client.execute_command("CLUSTER", "FAILOVER")
         self.wait_for_owner(self.replica)
 
     def wait_for_owner(self, node: Node) -> None:
-        """Wait until all agree on it."""
+        """Wait until all masters name this node as the owner."""
         wait_until(lambda: self.owner_is(node), "all know the new owner", 20)
 
     def _join(self) -> None:
@@ -83,7 +83,7 @@ class Cluster:
 
 
 class Node(RedisServer):
-    """One node; its bus has a port of its own, since 10,000 more than the other one may be none."""
+    """One node. Its bus has a separate port: the default, 10,000 above the first, may be no valid port."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()

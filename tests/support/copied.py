@@ -1,7 +1,7 @@
-"""Copies the repository without the package: tests that run in the copy import the installed wheel.
+"""Copy the repository without the package, so that tests in the copy import the installed wheel.
 
-``python tests/support/copied.py TARGET``, as tox does: the copy stands on
-``sys.path`` before the installed packages, here and in the workers that they start.
+tox runs ``python tests/support/copied.py TARGET``: the working folder comes before installed
+packages on ``sys.path``, in the tests and in the workers that they start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-#: What make and the tools make, or the package itself.
+#: Generated files, and the package itself.
 LEFT_OUT = ("celery_health_bp", "*.egg-info", "build", "dist", "site", ".git", ".tox", ".venv", ".bench", ".*_cache")
 
 

@@ -1,7 +1,7 @@
-"""Forks while a thread uses a ``CeleryHealth`` for the first time; every child must answer.
+"""Fork while a thread uses a ``CeleryHealth`` for the first time; a check in each child must end.
 
-``BROKER STORE TIMES`` spreads so many forks over the first use; ``BROKER STORE hang`` forks while the factory hangs,
-``BROKER STORE queues`` while a thread reads the queues of an app.
+Arguments: ``BROKER STORE NUMBER`` spreads this number of forks over the first use, ``BROKER STORE hang`` forks while
+the factory hangs, ``BROKER STORE queues`` while a thread reads the queues of an app. The exit code counts failures.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from celery.app.amqp import AMQP
 from celery_health_bp import CeleryHealth, Settings, first_use
 
 BROKER, STORE, TIMES = sys.argv[1:4]
-#: The first use of everything takes some milliseconds once its modules are imported: forks are spread over them.
+#: Once all modules are imported a first use takes some milliseconds; the forks are spread over them.
 STEPS, STEP_SECONDS = 50, 0.0002
 
 
 def answer(health: CeleryHealth) -> str:
-    """The verdict's reason, and whether the totals can be read."""
+    """Return the error of a check, and the source of the totals."""
     return f"{health.check().error}; {health.job_counts()[0][0]}"
 
 
 def forked_answer(health: CeleryHealth, expected: str) -> int:
-    """Fork; the child's exit code. A child that hangs tells where, and ends."""
+    """Fork, and return the child's exit code; a child that hangs prints its traceback and ends."""
     pid = os.fork()
     if pid == 0:
         faulthandler.dump_traceback_later(20, exit=True)
-        # The first thread of a child may get the id of one that held an RLock in the parent, and so pass it.
+        # The first thread of a child may have the id of one that held an RLock in the parent, and could enter it.
         Thread(target=Event().wait, daemon=True).start()
         found = answer(health)
         if found != expected:
@@ -42,7 +42,7 @@ def forked_answer(health: CeleryHealth, expected: str) -> int:
 
 
 def new_health(entered: Event, go_on: Event | None = None) -> CeleryHealth:
-    """A health whose factory says that it was called, and in this process waits until it may return."""
+    """Return a health whose factory sets ``entered`` and, in this process, waits for ``go_on``."""
     parent = os.getpid()
 
     def factory() -> Celery:
@@ -55,7 +55,7 @@ def new_health(entered: Event, go_on: Event | None = None) -> CeleryHealth:
 
 
 def spread_forks(times: int, expected: str) -> int:
-    """How many of so many children failed."""
+    """Fork ``times`` children during first uses; return how many failed."""
     entered, failed = Event(), 0
     for number in range(times):
         entered.clear()
@@ -72,7 +72,7 @@ def spread_forks(times: int, expected: str) -> int:
 
 
 def fork_while_the_factory_hangs(expected: str) -> int:
-    """Whether the child failed."""
+    """Fork while another thread is inside the factory; return whether the child failed."""
     entered, go_on = Event(), Event()
     first_use.FORK_PATIENCE_SECONDS = 0.2
     health = new_health(entered, go_on)
@@ -86,7 +86,7 @@ def fork_while_the_factory_hangs(expected: str) -> int:
 
 
 def fork_while_queues_are_read(expected: str) -> int:
-    """Whether the child failed."""
+    """Fork while another thread holds the lock of ``app.amqp.queues``; return whether the child failed."""
     reading, go_on = Event(), Event()
     health = new_health(Event())
     answer(health)
@@ -106,7 +106,7 @@ def fork_while_queues_are_read(expected: str) -> int:
 
 
 def main() -> int:
-    """How many children failed, at most 100."""
+    """Return how many children failed, at most 100."""
     expected = answer(new_health(Event()))
     if TIMES == "hang":
         return fork_while_the_factory_hangs(expected)

@@ -9,7 +9,7 @@ from tests.support.processes import ROOT, celery_environ
 
 
 def run(broker_url: str, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command on the application of ``tests.support.web``."""
+    """Run the command on the Flask application of ``tests.support.web``."""
     command = [sys.executable, "-m", "flask", "--app", "tests.support.web:create_app()", "celery-health", *options]
     return subprocess.run(
         command,

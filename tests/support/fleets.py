@@ -1,4 +1,4 @@
-"""Fixtures: worker and web processes that end with the test that asked for them."""
+"""Fixtures for worker and web processes, which end with the test that uses them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from celery import Celery
 
 from tests.support.processes import Process, Web, Worker, wait_until
 
-if TYPE_CHECKING:
-    pass
-
 
 @pytest.fixture
 def started(_nothing_left: None) -> Iterator[list[Process]]:
-    """Processes to end with the test."""
+    """Collect the processes of a test, end them after it, and fail if one printed a warning about this package."""
     processes: list[Process] = []
     yield processes
-    measured = "COVERAGE_PROCESS_CONFIG" in os.environ  # a process that is killed would leave no data
+    measured = "COVERAGE_PROCESS_CONFIG" in os.environ  # a killed process would leave no coverage data
     for process in reversed(processes):
         process.end(signal.SIGQUIT if measured and isinstance(process, Worker) else process.last_signal)
     assert [line for process in processes for line in process.warnings()] == []
@@ -30,7 +26,7 @@ def started(_nothing_left: None) -> Iterator[list[Process]]:
 
 @pytest.fixture
 def start_worker(started: list[Process], tmp_path: Path) -> Callable[..., Worker]:
-    """Starts a worker: ``start_worker(broker_url, *options, name=..., pool=...)``."""
+    """Return a function that starts a worker: ``start_worker(broker_url, *options, name=..., pool=...)``."""
 
     def start(broker_url: str, *options: str, **arguments: object) -> Worker:
         worker = Worker(broker_url, tmp_path, *options, **arguments)  # type: ignore[arg-type]
@@ -43,14 +39,14 @@ def start_worker(started: list[Process], tmp_path: Path) -> Callable[..., Worker
 
 
 def answers(worker: Worker, broker_url: str) -> bool:
-    """It takes commands: on Redis, Celery says that a worker is ready before it listens to them."""
+    """Return whether the worker answers a ping: on Redis, it logs "ready" before it listens to commands."""
     with Celery(broker=broker_url, set_as_current=False) as app, app.connection_for_write() as connection:
         return bool(app.control.ping([worker.name], timeout=0.5, connection=connection))
 
 
 @pytest.fixture
 def start_web(started: list[Process], tmp_path: Path) -> Callable[..., Web]:
-    """Starts gunicorn: ``start_web(broker_url, *options, processes=...)``."""
+    """Return a function that starts gunicorn: ``start_web(broker_url, *options, processes=...)``."""
 
     def start(broker_url: str, *options: str, **arguments: object) -> Web:
         web = Web(broker_url, tmp_path, *options, **arguments)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Forks a thousand times while threads count and flush; prints how much the parent counted."""
+"""Fork a thousand times while threads count and flush; print how many attempts the parent counted."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ app.conf.celery_health = {"flush_interval_seconds": 0.001}
 
 @app.task
 def job(customer_id: str) -> None:
-    """Be counted."""
+    """Do nothing."""
 
 
 def count(customer_id: str) -> None:
-    """One attempt, as the worker counts it."""
+    """Count one attempt, as a worker does."""
     recorder = recorder_of(app)
     recorder.start()
     recorder.ledger.count(COMPLETED, job.name, customer_id)
 
 
 def main() -> None:
-    """Fork, count in the child, and wait for it; a child that hangs ends this process too."""
+    """Fork, count in the child and wait for it, a thousand times; a child that fails ends this process."""
     recorder_of(app).announce()  # as the worker's step does, before the pool forks
     over, counted = Event(), [0, 0]
 
@@ -48,7 +48,7 @@ def main() -> None:
             faulthandler.dump_traceback_later(10, exit=True)
             count("child")
             while not recorder_of(app).flush():
-                pass  # a second was too short for a busy machine: the same batch again
+                pass  # the store may take longer than a second on a busy machine: send the same batch again
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         if status:

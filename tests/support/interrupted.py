@@ -1,6 +1,6 @@
-"""Checks in a loop while a signal handler checks too: ``BROKER SECONDS``.
+"""Check in a loop while a signal handler checks too. Arguments: ``BROKER SECONDS``.
 
-Prints the longest time that a check took, and how many checks were a handler's.
+Prints the longest duration of a check in seconds, and how many checks the handler made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from celery import Celery
 from celery_health_bp import CeleryHealth, Settings
 
 BROKER, SECONDS = sys.argv[1], float(sys.argv[2])
-#: The handler's own check takes some milliseconds too; ``setitimer`` is armed again after it, at changing times.
+#: The handler's check takes some milliseconds; afterwards the timer is set again, with a changing delay.
 STEPS, STEP_SECONDS = 97, 0.0001
 
 settings = Settings(cache_seconds=0, timeout_seconds=0.5, metrics_store="control")
@@ -24,14 +24,14 @@ took: list[float] = []
 
 
 def check(health: CeleryHealth) -> None:
-    """One check."""
+    """Check once, and record the duration."""
     began = time.monotonic()
     health.check()
     took.append(time.monotonic() - began)
 
 
 def main() -> None:
-    """Check with one health after the other: the first use of each is interrupted as well."""
+    """Check with a new health every 20 checks, so that first uses are interrupted too."""
     health = current = CeleryHealth(lambda: Celery("upstream", broker=BROKER, set_as_current=False), settings)
     handled = 0
 

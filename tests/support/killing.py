@@ -1,4 +1,4 @@
-"""Killing pool processes in such a moment that everybody knows which attempt it hits."""
+"""Kill pool processes only at moments when it is certain which attempt is lost."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import time
 
 from redis import Redis
 
-#: A set of pool processes that may be killed now.
+#: Redis set with the process ids that may be killed now.
 RUNNING = "tests:running"
 
 
-def offer(redis: Redis, task_id: str, seconds: float) -> None:
-    """Wait until the main process knows of this attempt, and let its process be chosen for so long.
+def allow_kill(redis: Redis, task_id: str, seconds: float) -> None:
+    """Allow the test to kill this process for some seconds, once the main process knows of the attempt.
 
-    What is killed before the main process has read of its acceptance, Celery
-    runs again without a word: nobody but the job itself can count that.
+    If a process is killed before the main process has read that the attempt was accepted,
+    Celery runs the job again without a trace: only the job itself could count that.
+
+    Arguments:
+        redis: the broker; it holds the set too.
+        task_id: the attempt that runs in this process.
+        seconds: how long the process may be killed.
     """
     while any(task_id.encode() in message for message in redis.hvals("unacked")):
-        time.sleep(0.001)  # acknowledged when accepted
+        time.sleep(0.001)  # a message is acknowledged when its attempt is accepted
     redis.sadd(RUNNING, os.getpid())
     time.sleep(seconds)
     if not redis.srem(RUNNING, os.getpid()):
-        time.sleep(60)  # chosen: the kill is on its way, and must hit this attempt
+        time.sleep(60)  # removed from the set by the test: wait for the kill, which must hit this attempt

@@ -19,6 +19,7 @@ class MemoryStore:
         missed: what the next ``add`` reports as lost.
         warnings: what ``dangers`` returns.
         tried: writer and sequence of each call of ``add``, failed calls included.
+        asked: how often ``identity`` was called.
         closed: how often ``close`` was called.
     """
 
@@ -30,6 +31,7 @@ class MemoryStore:
         self.missed = Added()
         self.warnings: tuple[str, ...] = ()
         self.tried: list[tuple[str, int]] = []
+        self.asked = 0
         self.closed = 0
         self._identity: str | None = None
         self._totals = Counts()
@@ -57,6 +59,7 @@ class MemoryStore:
 
     def identity(self, *, create: bool = False) -> str | None:
         """Return the id of the store."""
+        self.asked += 1
         self._fail()
         if create and self._identity is None:
             self._identity = uuid4().hex

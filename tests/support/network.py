@@ -1,4 +1,4 @@
-"""Bad networks: a port that accepts and stays silent, a proxy that stops forwarding."""
+"""Network faults: a port that accepts and never answers, a proxy that stops forwarding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def silent_port() -> Iterator[int]:
-    """A port where the kernel accepts connections and nobody ever says a word."""
+    """Listen on a port where the kernel accepts connections and no process ever answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)
@@ -18,9 +18,9 @@ def silent_port() -> Iterator[int]:
 
 
 class Proxy:
-    """Forwards connections to a port on this host until it is told to drop everything.
+    """Forward connections to a port of this host, until ``drop`` holds everything back.
 
-    What was held back arrives when it forwards again, as TCP's repetitions would.
+    Held data arrive after ``forward``, as TCP's retransmissions would.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -33,15 +33,15 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def drop(self) -> None:
-        """From now on nothing gets through."""
+        """Hold back all data from now on."""
         self._forwarding.clear()
 
     def forward(self) -> None:
-        """The network is back."""
+        """Forward again, held data first."""
         self._forwarding.set()
 
     def cut(self) -> None:
-        """Close the connections that there are; new ones get through."""
+        """Close all current connections; accept new ones."""
         while self._sockets:
             _close(self._sockets.pop())
 

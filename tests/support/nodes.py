@@ -1,4 +1,4 @@
-"""A node of the fleet whose replies are scripted: it speaks ``kombu.pidbox`` and runs no jobs."""
+"""A node with scripted replies: it answers commands of ``kombu.pidbox`` and runs no jobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery
 
-#: What a worker of the queue ``celery`` would reply.
+#: The replies of an idle worker of the queue ``celery``.
 REPLIES: dict[str, Any] = {
     "stats": {"uptime": 1, "pool": {"max-concurrency": 1}},
     "active_queues": [{"name": "celery"}],
@@ -18,19 +18,19 @@ REPLIES: dict[str, Any] = {
     "reserved": [],
 }
 
-#: How many commands a check asks of each worker.
+#: How many commands a check sends to each worker.
 COMMANDS = len(REPLIES)
 
 
 class ScriptedNode:
-    """Answers every command after ``delay_seconds``, one after the other, on a thread.
+    """Answer commands on a thread, one after the other, each after ``delay_seconds``.
 
     Arguments:
-        replies: command -> reply; other commands get an error, as a real node gives it.
-        said_name: the name that its replies give, if it is not its own.
+        replies: command -> reply; other commands get an error, as from a real node.
+        said_name: the name in its replies, if it differs from ``name``.
 
     Attributes:
-        asked: how many commands have come.
+        asked: how many commands it has received.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ScriptedNode:
         self._connection.release()
 
     def wake(self) -> None:
-        """Answer at once from now on, whatever it waits for."""
+        """Answer at once from now on, also the command that waits."""
         self.delay_seconds = 0
         self._awake.set()
 

@@ -17,7 +17,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
-    """Ask until the condition holds; fail with ``what`` after the deadline."""
+    """Poll until the condition holds.
+
+    Arguments:
+        what: the expected state, for the message.
+        seconds: deadline.
+
+    Raises:
+        AssertionError: the condition does not hold by the deadline.
+    """
     deadline = time.monotonic() + seconds
     pause = Event()
     while not condition():
@@ -27,10 +35,10 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 15) 
 
 
 class Process:
-    """A child process in a session of its own, its output in a file.
+    """A child process in its own session, with its output in a file.
 
     Attributes:
-        last_signal: ends it after its test.
+        last_signal: the signal that ends it after the test.
     """
 
     last_signal = signal.SIGKILL
@@ -50,20 +58,20 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return its process id."""
         return self._popen.pid
 
     @property
     def alive(self) -> bool:
-        """It has not ended."""
+        """Return whether it is running."""
         return self._popen.poll() is None
 
     def output(self) -> str:
-        """What it has written so far."""
+        """Return everything that it has written so far."""
         return self._log.read_text(errors="replace")
 
     def wait_for(self, pattern: str, seconds: float = 30) -> re.Match[str]:
-        """The first match of a pattern in its output."""
+        """Wait for a pattern in its output, and return the first match."""
         found: list[re.Match[str] | None] = []
 
         def matches() -> bool:
@@ -77,7 +85,7 @@ class Process:
         return found[-1]
 
     def warnings(self) -> list[str]:
-        """Warnings of Python whose place is this package; most are shown with ``PYTHONDEVMODE=1`` alone."""
+        """Return Python's warnings about this package; most are shown only with ``PYTHONDEVMODE=1``."""
         return re.findall(r".*/celery_health_bp/\S+:\d+: \w*Warning: .*", self.output())
 
     def send_signal(self, number: int) -> None:
@@ -85,11 +93,11 @@ class Process:
         self._popen.send_signal(number)
 
     def wait(self, seconds: float = 20) -> int:
-        """Its exit code."""
+        """Wait for its end, and return its exit code."""
         return self._popen.wait(seconds)
 
     def end(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
-        """End it and what is left of its session; its exit code."""
+        """End it and the rest of its session, and return its exit code."""
         if self.alive:
             self._popen.send_signal(signal.SIGCONT)
             self._popen.send_signal(number)
@@ -104,7 +112,7 @@ class Process:
 
 
 class Worker(Process):
-    """A real ``celery worker`` of ``tests.support.apps.jobs`` (or another app), ready for jobs."""
+    """A real ``celery worker`` of ``tests.support.apps.jobs`` or another app, ready for jobs."""
 
     def __init__(
         self,
@@ -122,7 +130,7 @@ class Worker(Process):
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel=info", "--without-mingle"]
         command += ["--without-gossip", "-P", pool, "-c", str(concurrency), "-n", self.name, *options]
         own = celery_environ(broker_url, environ)
-        if pool == "gevent":  # coverage mixes up the call stacks of greenlets; told of them, it may hang (7.17)
+        if pool == "gevent":  # coverage confuses the call stacks of greenlets; configured for them, it may hang (7.17)
             own.pop("COVERAGE_PROCESS_CONFIG", None)
         super().__init__(command, folder / f"{name}.log", own)
         if ready:
@@ -132,7 +140,7 @@ class Worker(Process):
 class Web(Process):
     """A real gunicorn with ``tests.support.web`` on a free port."""
 
-    last_signal = signal.SIGTERM  # a web process that is killed leaves its reply queue
+    last_signal = signal.SIGTERM  # a killed web process leaves its reply queue
 
     def __init__(
         self,
@@ -150,6 +158,6 @@ class Web(Process):
 
 
 def celery_environ(broker_url: str, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a process of ``tests.support.apps.jobs`` on this broker."""
+    """Return the environment of a process of ``tests.support.apps.jobs`` on this broker."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("CELERY_")}
     return {**own, "CELERY_BROKER_URL": broker_url, "PYTHONUNBUFFERED": "1", **(environ or {})}

@@ -1,4 +1,4 @@
-"""A real Prometheus on a free port with a folder of its own, and promtool."""
+"""A real Prometheus on a free port with a temporary folder, and promtool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.servers import free_port
 
 
 def require_prometheus() -> None:
-    """Skip the test where Prometheus is not installed; in CI that is an error."""
+    """Skip the test if Prometheus is not installed; in CI, fail."""
     if shutil.which("prometheus") and shutil.which("promtool"):
         return
     if os.environ.get("CI"):
@@ -34,7 +34,7 @@ def promtool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class Prometheus(Process):
-    """A server with the configuration ``prometheus.yml`` of a folder, ready for queries."""
+    """A server with the ``prometheus.yml`` of a folder, ready for queries."""
 
     def __init__(self, folder: Path) -> None:
         require_prometheus()
@@ -44,23 +44,23 @@ class Prometheus(Process):
         wait_until(self._ready, "prometheus is ready", 30)
 
     def api(self, path: str, **parameters: str) -> Any:
-        """The data of an API call."""
+        """Return the data of an API call."""
         with urlopen(f"{self.url}/api/v1/{path}?{urlencode(parameters)}", timeout=15) as answer:
             return json.load(answer)["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series of an instant query; an expression that Prometheus refuses is an error that shows it."""
+        """Return the series of an instant query; the error of a refused expression shows it."""
         try:
             return list(self.api("query", query=expression)["result"])
         except HTTPError as refused:
             raise AssertionError(f"{expression}: {refused.read().decode()}") from refused
 
     def value(self, expression: str) -> float:
-        """The sum of the series of an instant query."""
+        """Return the sum of the series of an instant query."""
         return sum(float(series["value"][1]) for series in self.query(expression))
 
     def alerts(self) -> dict[str, str]:
-        """Alert -> ``pending`` or ``firing``; those of several series have the worse one."""
+        """Return alert -> ``pending`` or ``firing``, the worse one of several series."""
         found = sorted((alert["labels"]["alertname"], alert["state"]) for alert in self.api("alerts")["alerts"])
         return dict(sorted(found, key=lambda pair: pair[1] == "firing"))
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server: loses replies and cuts connections."""
+"""A TCP proxy that loses replies and cuts connections."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from threading import Thread
 
 
 class Proxy:
-    """Listens on a free port; ends with its context.
+    """Forward connections from a free port to a server, within a ``with`` block.
 
     Attributes:
-        requests: chunks that went to the server and held ``EVALSHA``.
-        to_lose: how many of their replies are still to be lost, each with its connection.
+        requests: how many chunks with ``EVALSHA`` went to the server.
+        to_lose: how many of the next replies to them are dropped, each with its connection.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -26,7 +26,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Redis URL of database 0 behind the proxy."""
+        """Return the Redis URL of database 0 behind the proxy."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Proxy:
@@ -34,12 +34,12 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _close(self._listener)  # wakes the acceptor, which may just have added a connection
+        _close(self._listener)  # ends the acceptor, which may have added a connection in the meantime
         self._acceptor.join(5)
         self.cut()
 
     def cut(self) -> None:
-        """Close all connections; new ones are welcome."""
+        """Close all current connections; accept new ones."""
         while self._sockets:
             _close(self._sockets.pop())
 
@@ -49,7 +49,7 @@ class Proxy:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._target)
                 self._sockets += [client, server]
-                script = [False]  # the request under way is one of ours
+                script = [False]  # whether the current request is a script of the store
                 Thread(target=self._up, args=(client, server, script), daemon=True).start()
                 Thread(target=self._down, args=(server, client, script), daemon=True).start()
 
@@ -76,5 +76,5 @@ class Proxy:
 def _close(*sockets: socket.socket) -> None:
     for each in sockets:
         with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)  # close() alone leaves a thread waiting in recv() or accept()
+            each.shutdown(socket.SHUT_RDWR)  # close() alone does not end a recv() or accept() of another thread
         each.close()

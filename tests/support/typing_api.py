@@ -1,7 +1,6 @@
-"""The public API as a user's editor sees it: read by mypy and pyright in ``make lint``, run by nobody.
+"""The types of the public API. mypy and pyright check this file in ``make lint``; it is never run.
 
-Each ``type: ignore`` marks a mistake that both must find: one that they do not
-find is an error too.
+Each ``type: ignore`` marks a mistake that both must find: an unused one is an error.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ settings.min_workers = 3  # type: ignore[misc]  # frozen
 
 
 def make_celery() -> Celery:
-    """An application factory."""
+    """Return a Celery app."""
     return Celery("upstream", broker="redis://localhost:6379/0", task_cls=MonitoredTask)
 
 
@@ -75,7 +74,7 @@ CeleryHealth(make_celery, {"min_workers": 2})  # type: ignore[arg-type]  # Setti
 
 
 def summary(report: HealthReport) -> str:
-    """Everything that a report says, by its type."""
+    """Check the type of each attribute of a report."""
     assert_type(report.status, str)
     assert_type(report.error, str | None)
     assert_type(report.active_workers, tuple[str, ...])
@@ -92,7 +91,7 @@ def summary(report: HealthReport) -> str:
 
 
 def advice() -> str | None:
-    """Errors form a tree."""
+    """Check the tree of exceptions."""
     try:
         health.ask()
     except BrokerUnreachable as exc:
@@ -121,7 +120,7 @@ assert_type(mount(api, health), DispatcherMiddleware)
 
 
 def serve(environ: dict[str, Any]) -> Iterable[bytes]:
-    """The middleware is a WSGI application itself."""
+    """Check that the middleware is a WSGI application."""
     return MetricsMiddleware(api, health)(environ, lambda status, headers, exc_info=None: lambda data: None)
 
 
@@ -133,7 +132,7 @@ MetricsMiddleware(health)  # type: ignore[call-arg, arg-type]  # the application
 
 @monitor_task
 def send(customer_id: str, text: str, *, urgent: bool = False) -> int:
-    """The decorator keeps the function's type."""
+    """Check that the decorator keeps the function's type."""
     return len(text)
 
 
@@ -143,12 +142,12 @@ send("acme", 1)  # type: ignore[arg-type]  # text
 
 @shared_task(base=MonitoredTask)
 def convert(customer_id: str) -> str:
-    """A base class as Celery's own."""
+    """Check the base class with Celery's decorator."""
     return customer_id
 
 
 class Special(MonitoredTask):
-    """A base class of the user's own."""
+    """A subclass of the user."""
 
     max_retries = 5
 
@@ -159,5 +158,5 @@ app.conf.celery_health = {"queue_length_threshold": 500}
 
 @app.task(base=Special, bind=True)
 def special(self: Special, customer_id: str) -> None:
-    """A bound task."""
+    """Check a bound task."""
     self.apply_async(("acme",), countdown=5)

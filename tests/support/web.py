@@ -8,7 +8,7 @@ from celery_health_bp import CeleryHealth, MetricsMiddleware, Settings, create_b
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """An application around ``tests.support.apps.jobs``; settings come from the environment if not given."""
+    """Return an application for ``tests.support.apps.jobs``; by default, settings come from the environment."""
     from tests.support.apps.jobs import app as celery_app
 
     health = CeleryHealth(lambda: celery_app, settings)
@@ -19,7 +19,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def used_app() -> Flask:
-    """An application that has asked the workers once already."""
+    """Return an application that has checked once: for tests of forks after the first use."""
     app = create_app()
     app.test_client().get("/api/celery/health/")
     return app

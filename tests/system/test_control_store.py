@@ -34,7 +34,7 @@ def test_each_worker_on_rabbitmq_gives_its_own_counts(
     found = Exposition.read(web.url)
     assert sorted(labels["worker"] for labels, _ in found.series(COMPLETED)) == names
     assert found.total(f"{JOB}_duration_seconds_count", worker=names[0]) == found.total(COMPLETED, worker=names[0])
-    assert set(found.law().values()) == {0}
+    assert set(found.imbalance().values()) == {0}
     assert found.get("celery_health_scrape_success", source="store") == 1
 
 

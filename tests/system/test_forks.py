@@ -70,7 +70,7 @@ def test_a_pool_that_autoscales_loses_no_count(
         wait_until(lambda done=60 * burst: read().ended() == done, "the burst ran", 40)
         wait_until(lambda times=burst: worker.output().count("Scaling down") >= times, "the pool shrank", 30)
     assert forked(worker) > 6  # more than there are at once
-    assert set(read().law().values()) == {0}
+    assert set(read().imbalance().values()) == {0}
 
 
 @pytest.mark.slow
@@ -84,4 +84,4 @@ def test_a_pool_that_is_restarted_under_load_loses_no_job(
         celery_app.control.pool_restart()
         wait_until(lambda done=30 * restart: read().ended() >= done, "all jobs are over", 40)
     assert forked(worker) > 10  # of 22; on a busy machine some are gone before they get a job
-    assert set(read().law().values()) == {0}
+    assert set(read().imbalance().values()) == {0}

@@ -43,7 +43,7 @@ def test_forty_two_attempts_are_exact_to_the_last_bucket(
     assert found.get(f"{JOB}_duration_seconds_bucket", task_name=work, le="3600.0") == 40
     assert found.get(f"{JOB}_duration_seconds_bucket", task_name=work, le="+Inf") == 40
     assert found.get(f"{JOB}_duration_seconds_count", task_name=fail) is None
-    assert set(found.law().values()) == {0}
+    assert set(found.imbalance().values()) == {0}
 
 
 def test_every_web_process_gives_the_totals_of_all_workers(

@@ -55,8 +55,8 @@ def test_the_law_holds_after_a_storm_of_kills(
 
     wait_until(lambda: read().ended() >= sent, "all jobs are over", 60)
     totals = read()
-    assert set(totals.law().values()) == {0}
-    assert len(totals.law()) == 10  # customers
+    assert set(totals.imbalance().values()) == {0}
+    assert len(totals.imbalance()) == 10  # customers
     assert totals.total(f"{JOB}_started_total") == client.llen(BEGAN)
     assert totals.total(f"{JOB}_failed_total", error_type="WorkerLostError") == KILLS
     client.close()
