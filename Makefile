@@ -2,14 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# The types of all that the package exports, as somebody sees them who has it installed.
+# The types of the public names, as a type checker sees them in an installed package.
 TYPED := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/pyright --verifytypes celery_health_bp --ignoreexternal
 
 # Tests mostly wait, so four run at once. Those that assert a deadline run afterwards, one by one.
 TOGETHER := -n 4 --dist loadgroup -m "not deadline
 ALONE := -m "deadline
 
-# The variable keeps the theme from advertising its successor.
+# The variable turns off the theme's advertisement of its successor.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
@@ -29,7 +29,7 @@ test: .venv/test ## all tests but the slow ones (about 4 min)
 test-unit: .venv/test ## the tests that need no server (10 s)
 	$(BIN)/pytest tests/unit
 
-test-all: .venv/test ## all tests, and which lines and branches of the package they run (about 10 min)
+test-all: .venv/test ## all tests, with coverage of lines and branches (about 10 min)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(TOGETHER)"
 	$(BIN)/coverage run -m pytest $(ALONE)"
@@ -54,20 +54,20 @@ docs-serve: .venv/docs ## the same site, rebuilt while you write, until Ctrl-C; 
 matrix: .venv/test ## every Celery, Flask, marshmallow and Django, on every Python that is installed (about 1 h)
 	.ci/tox run-parallel --parallel 3 --parallel-no-spinner
 
-bench: .venv/test .bench/installed ## what checks and counting cost, beside what others run; writes benchmarks/RESULTS.md (about 17 min)
+bench: .venv/test .bench/installed ## the cost of checks, scrapes and counting, and that of other tools; writes benchmarks/RESULTS.md (about 17 min)
 	$(BIN)/python -m benchmarks
 
-clean: ## delete what make made
+clean: ## delete all generated files
 	rm -rf .venv .bench .tox build dist site *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
-# One stamp file per extra: install again when the requirements have changed.
+# One stamp file per extra. A change of the requirements installs again.
 .venv/demo .venv/docs .venv/test .venv/lint: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(@F)]'
 	@touch $@
 
-# Peers have environments of their own. The exporter does not run on every Python: it is left out there, and a note says so.
+# Other tools have separate environments. celery-exporter does not run on every Python; the results then note that it is missing.
 .bench/installed: benchmarks/peers.txt benchmarks/exporter.txt
 	test -x .bench/bin/python || $(PYTHON) -m venv .bench
 	.bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
