@@ -1,4 +1,4 @@
-"""Fixtures of these tests: brokers, worker and web processes."""
+"""Fixtures for brokers, worker and web processes."""
 
 from tests.support.brokers import admin, app, celery_app, rabbit, rabbit_node, redis
 from tests.support.fleets import start_web, start_worker, started

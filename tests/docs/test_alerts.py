@@ -1,4 +1,4 @@
-"""The packaged Prometheus and Grafana files, and the command that fills them in."""
+"""The packaged alerts and their pages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from tests.support.assets import ALERTS, packaged, rules
 from tests.support.processes import ROOT
 
 
-def test_each_alert_has_its_page_and_says_how_bad_it_is() -> None:
-    """Every alert carries a severity, a summary, a description, and has a page; no link that leads nowhere."""
+def test_each_alert_has_a_page_and_a_severity() -> None:
+    """Each alert has a severity, a summary, a description and a page, and no other annotation."""
     alerts = [rule for rule in rules(packaged("prometheus/alerts.yml")) if "alert" in rule]
     assert {rule["alert"] for rule in alerts} == ALERTS
     for rule in alerts:

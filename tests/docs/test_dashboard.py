@@ -1,4 +1,4 @@
-"""The packaged Prometheus and Grafana files, and the command that fills them in."""
+"""The packaged Grafana dashboard."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from celery_health_bp.monitoring import layout
 from celery_health_bp.monitoring.panels import ROWS
 from tests.support.assets import packaged, panels
 
-# -- Grafana --
-
 
 def test_the_dashboard_is_current() -> None:
-    """The file in the package is what its source makes."""
+    """The packaged JSON equals what its generator writes."""
     assert packaged("grafana/celery.json") == layout.text()
 
 
 def test_every_panel_is_described_and_has_a_unit() -> None:
-    """Each panel says what it shows, in which unit, from the data source of the variable."""
+    """Each panel has a unique id, a description, a unit, and the data source of the variable."""
     shown = list(panels(packaged("grafana/celery.json")))
     assert len({panel["id"] for panel in shown}) == len(shown)
     for panel in shown:
@@ -27,7 +25,7 @@ def test_every_panel_is_described_and_has_a_unit() -> None:
 
 
 def test_panels_do_not_overlap() -> None:
-    """No two panels claim the same place of the grid."""
+    """No two panels cover the same cell of the grid, and none is wider than it."""
     taken: set[tuple[int, int]] = set()
     for panel in json.loads(packaged("grafana/celery.json"))["panels"]:
         place = panel["gridPos"]
@@ -37,8 +35,8 @@ def test_panels_do_not_overlap() -> None:
         taken |= cells
 
 
-def test_the_dashboard_has_the_rows_and_variables_that_are_promised() -> None:
-    """Rows by name; variables for data source, application, task and queue."""
+def test_the_dashboard_has_its_rows_and_variables() -> None:
+    """The rows are those of ``ROWS``; the variables are data source, application, task and queue."""
     dashboard = json.loads(packaged("grafana/celery.json"))
     assert [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"] == list(ROWS)
     assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["datasource", "job", "task", "queue"]

@@ -1,4 +1,4 @@
-"""``make demo`` as its users see it: real processes, and none left behind."""
+"""``make demo``: real processes, of which none is left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READY_SECONDS = 60
 
 
 class Demo(Process):
-    """The demo on a free port; every process that it starts carries a mark in its environment."""
+    """The demo on a free port; all processes that it starts have a mark in their environment."""
 
     def __init__(self, folder: Path, **environ: str) -> None:
         self._mark = uuid4().hex
@@ -29,7 +29,7 @@ class Demo(Process):
         super().__init__(command, folder / "demo.log", {**os.environ, "PORT": "0", **environ, MARK: self._mark})
 
     def left(self) -> list[int]:
-        """Ids of the processes that carry the mark."""
+        """Return the ids of the running processes with the mark."""
         mark = f"{MARK}={self._mark}".encode()
         return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if mark in _content(path)]
 
@@ -37,13 +37,13 @@ class Demo(Process):
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError:  # ended meanwhile, or another user's
+    except OSError:  # it has ended, or belongs to another user
         return b""
 
 
 @pytest.fixture
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """A demo that has just been started."""
+    """Start the demo."""
     if not Path("/proc/self/environ").exists():
         pytest.skip("processes are found through /proc")
     folder = tmp_path_factory.mktemp("demo")
@@ -59,8 +59,8 @@ def _started(url: str) -> float:
 
 
 @pytest.mark.slow
-def test_serves_four_urls_with_numbers_that_grow_and_ends_without_a_trace(demo: Demo) -> None:
-    """All four URLs answer 200, jobs keep starting, and SIGINT ends every process with exit code 0."""
+def test_the_demo_serves_four_urls_and_ends_on_ctrl_c(demo: Demo) -> None:
+    """Four URLs answer 200, jobs keep starting, and SIGINT ends all processes with exit code 0."""
     demo.wait_for("Ctrl-C ends everything", READY_SECONDS)
     urls = re.findall(r"http://\S+", demo.output())
     assert [_status(url) for url in urls] == [200] * 4
@@ -84,8 +84,8 @@ def _status(url: str) -> int:
 
 
 @pytest.mark.slow
-def test_sigterm_during_the_start_leaves_nothing(demo: Demo) -> None:
-    """A signal before anything has answered ends what was started, with exit code 0."""
+def test_sigterm_during_the_start_ends_all_processes(demo: Demo) -> None:
+    """A signal before the demo is ready ends all processes with exit code 0."""
     demo.wait_for("Starting broker")
     demo.send_signal(signal.SIGTERM)
     assert demo.wait(30) == 0
@@ -93,8 +93,8 @@ def test_sigterm_during_the_start_leaves_nothing(demo: Demo) -> None:
 
 
 @pytest.mark.slow
-def test_says_which_process_died_and_ends_the_others(demo: Demo) -> None:
-    """When the worker is killed, the demo names it, keeps its log, and ends with 1."""
+def test_the_death_of_a_process_ends_the_demo(demo: Demo) -> None:
+    """When the worker is killed, the demo names it and its log, ends the others, and exits with 1."""
     pid = demo.wait_for(r"worker +pid (\d+)", READY_SECONDS).group(1)
     demo.wait_for("Ctrl-C ends everything", READY_SECONDS)
     os.kill(int(pid), signal.SIGKILL)
@@ -105,8 +105,8 @@ def test_says_which_process_died_and_ends_the_others(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("port", ["taken", "http", "65536"])
-def test_a_port_that_cannot_be_had_gives_one_sentence(tmp_path: Path, port: str) -> None:
-    """A taken or impossible port ends with 1 and one line, before anything is started."""
+def test_an_unusable_port_is_one_line(tmp_path: Path, port: str) -> None:
+    """A taken or invalid port exits with 1 and one line, before any process starts."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1]) if port == "taken" else port
         demo = Demo(tmp_path, PORT=port)

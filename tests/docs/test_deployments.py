@@ -1,4 +1,4 @@
-"""The Kubernetes and Docker examples, parsed and held against what they name."""
+"""The Kubernetes and Docker examples are valid and agree with the package."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ in_checkout = pytest.mark.skipif(
 
 
 def documents(name: str) -> list[dict[str, Any]]:
-    """The documents of a file of the Kubernetes example."""
+    """Return the documents of a file of the Kubernetes example."""
     return list(yaml.safe_load_all((KUBERNETES / name).read_text()))
 
 
 @pytest.mark.parametrize("name", ["deployment.yml", "service.yml"])
 def test_kubernetes_knows_every_field(name: str) -> None:
-    """Each object is valid for the newest Kubernetes whose schema is known, unknown fields are errors."""
+    """Each object is valid for the newest Kubernetes with a known schema; unknown fields are errors."""
     for document in documents(name):
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_probes_ask_the_right_paths_and_wait_long_enough() -> None:
-    """Liveness asks the process alone; readiness asks Celery, and waits longer than a check takes."""
+def test_probes_have_the_right_paths_and_timeouts() -> None:
+    """Liveness probes the web process alone; readiness checks Celery, and waits longer than a check takes."""
     web, worker = documents("deployment.yml")
     container = web["spec"]["template"]["spec"]["containers"][0]
     assert container["livenessProbe"]["httpGet"]["path"] == "/api/celery/health/live/"
@@ -44,7 +44,7 @@ def test_probes_ask_the_right_paths_and_wait_long_enough() -> None:
 
 
 def test_the_service_monitor_finds_the_service() -> None:
-    """Labels, port and path fit, and the job gets the name that the alert looks for."""
+    """Labels, port and path match the service, and the job has the name that the alert uses."""
     (monitor,), (service,) = documents("servicemonitor.yml"), documents("service.yml")
     pods = documents("deployment.yml")[0]["spec"]["template"]["metadata"]["labels"]
     (endpoint,) = monitor["spec"]["endpoints"]
@@ -59,14 +59,14 @@ def test_the_service_monitor_finds_the_service() -> None:
 
 
 def compose() -> dict[str, Any]:
-    """The services of the compose file."""
+    """Return the services of the compose file."""
     services: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yml").read_text())["services"]
     return services
 
 
 @in_checkout
 def test_every_file_that_compose_names_exists() -> None:
-    """Mounted files, build contexts and dependencies are there."""
+    """Mounted files, build contexts and dependencies exist."""
     services = compose()
     assert {"web", "worker", "redis", "prometheus", "grafana"} <= set(services)
     for service in services.values():
@@ -84,7 +84,7 @@ def test_every_file_that_compose_names_exists() -> None:
 
 @in_checkout
 def test_prometheus_of_compose_has_our_rules_and_our_job(tmp_path: Path) -> None:
-    """Its configuration is valid with the mounted rules, and scrapes as the packaged job does."""
+    """Its configuration is valid with the mounted rules, and its scrape job equals the packaged one."""
     mounts = dict(volume.split(":")[:2] for volume in compose()["prometheus"]["volumes"])
     for here, there in mounts.items():
         (tmp_path / Path(there).name).write_text((DOCKER / here).read_text())
@@ -95,7 +95,7 @@ def test_prometheus_of_compose_has_our_rules_and_our_job(tmp_path: Path) -> None
 
 
 def test_grafana_of_compose_has_our_dashboard_and_prometheus() -> None:
-    """The dashboard lies where the provider looks, and the data source is the service."""
+    """The dashboard is mounted in the provider's folder, and the data source is the Prometheus service."""
     places = [volume.split(":")[1] for volume in compose()["grafana"]["volumes"]]
     provider = yaml.safe_load((DOCKER / "grafana" / "dashboards.yml").read_text())["providers"][0]
     source = yaml.safe_load((DOCKER / "grafana" / "datasources.yml").read_text())["datasources"][0]

@@ -1,4 +1,4 @@
-"""Which copy of the package is under test."""
+"""The copy of the package under test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 
 
 def imported_by(folder: Path) -> Path:
-    """Where a process that is started in this folder, as workers are, imports the package from."""
+    """Return where a process in this folder, as workers are, imports the package from."""
     code = "import celery_health_bp; print(celery_health_bp.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=30, check=True
@@ -21,8 +21,8 @@ def imported_by(folder: Path) -> Path:
     return Path(done.stdout.strip()).parent
 
 
-def test_the_package_under_test_is_the_one_that_is_said() -> None:
-    """tox tests the wheel in ``site-packages`` and no checkout is in reach; else it is the checkout; in workers too."""
+def test_the_expected_copy_of_the_package_is_tested() -> None:
+    """In tox, tests and workers import the wheel, and no checkout is in reach; otherwise they import the checkout."""
     wheel = os.environ.get("TESTED_PACKAGE") == "wheel"
     expected = (Path(sysconfig.get_path("purelib")) if wheel else ROOT) / "celery_health_bp"
     assert Path(celery_health_bp.__file__).parent == expected

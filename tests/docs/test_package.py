@@ -1,4 +1,4 @@
-"""The sdist and the wheel: what they hold, what they bring along, and what they say where something is missing."""
+"""The sdist and the wheel: their files, metadata and requirements, and an installation without extras."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not PACKAGE.exists(), reason="these tests run in tox's copy without the package"),
 ]
 
-#: What make, git and the tools make.
+#: Generated files, and those of git.
 NOT_SOURCES = (
     "__pycache__",
     "build",
@@ -47,7 +47,7 @@ NOT_SOURCES = (
 )
 NOT_SOURCES += (".hypothesis", "*.pyc")
 EPOCH = "1700000000"
-#: Answers with what was asked for, or nothing.
+#: Prints those of its arguments that can be imported.
 FOUND = "import sys; from importlib.util import find_spec; print(*(name for name in sys.argv[1:] if find_spec(name)))"
 #: An application for ``celery -A missing``.
 APP = """
@@ -59,7 +59,7 @@ app.conf.celery_health = {{"metrics_store": {store!r}}}
 
 
 def build(folder: Path, sources: Path) -> dict[str, Path]:
-    """Sdist and wheel, by the ending of their names, each made of these sources."""
+    """Build sdist and wheel, each from these sources; return them by suffix."""
     command = [sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", str(folder / "dist"), str(sources)]
     environ = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
     done = subprocess.run(command, env=environ, umask=0o022, capture_output=True, text=True, timeout=100)
@@ -69,7 +69,7 @@ def build(folder: Path, sources: Path) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def sdist_and_wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both, built once of a copy of the repository."""
+    """Build both once, from a copy of the repository."""
     folder = tmp_path_factory.mktemp("first")
     ignored = shutil.ignore_patterns(*NOT_SOURCES)
     shutil.copytree(ROOT, folder / "sources", ignore=ignored, copy_function=shutil.copyfile)
@@ -78,14 +78,14 @@ def sdist_and_wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 
 @pytest.fixture(scope="module")
 def wheel(sdist_and_wheel: dict[str, Path]) -> Iterator[zipfile.ZipFile]:
-    """The wheel, opened."""
+    """Open the wheel."""
     with zipfile.ZipFile(sdist_and_wheel[".whl"]) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def metadata(wheel: zipfile.ZipFile) -> Message:
-    """The wheel's METADATA."""
+    """Return the wheel's METADATA."""
     return message_from_string(_text(wheel, "METADATA"))
 
 
@@ -94,19 +94,19 @@ def _text(wheel: zipfile.ZipFile, name: str) -> str:
     return wheel.read(path).decode()
 
 
-# -- what they hold --
+# -- files --
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """Every file of the package's folder, with py.typed, the Lua script, JSON and YAML; no tests, no examples."""
+def test_the_wheel_contains_exactly_the_package(wheel: zipfile.ZipFile) -> None:
+    """It has all files of the package's folder, with py.typed, Lua, JSON and YAML, and no others."""
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     files = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assert held == {str(path.relative_to(ROOT)) for path in files}
     assert {Path(name).suffix for name in held} == {".py", ".typed", ".lua", ".json", ".yml"}
 
 
-def test_the_sdist_holds_the_repository(sdist_and_wheel: dict[str, Path]) -> None:
-    """What builds, tests and documents the package is all there, and nothing that tools have made."""
+def test_the_sdist_contains_the_repository(sdist_and_wheel: dict[str, Path]) -> None:
+    """It has all files of the repository, and no generated ones."""
     sources = sdist_and_wheel[".gz"].parent.parent / "sources"
     with tarfile.open(sdist_and_wheel[".gz"]) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
@@ -115,8 +115,8 @@ def test_the_sdist_holds_the_repository(sdist_and_wheel: dict[str, Path]) -> Non
     assert held - made == {name for name in files if ".egg-info/" not in name and not name.startswith("build/")}
 
 
-def test_the_same_sources_make_the_same_files(sdist_and_wheel: dict[str, Path], tmp_path: Path) -> None:
-    """Another copy, at another time, gives the same hashes; what an earlier build has left is not packed."""
+def test_builds_are_reproducible(sdist_and_wheel: dict[str, Path], tmp_path: Path) -> None:
+    """Another copy of the sources gives the same hashes, and files of an earlier build are not packed."""
     sources = tmp_path / "copy"
     shutil.copytree(sdist_and_wheel[".whl"].parent.parent / "sources", sources, copy_function=shutil.copyfile)
     stale = sources / "build" / "lib" / "celery_health_bp" / "gone.py"
@@ -128,7 +128,7 @@ def test_the_same_sources_make_the_same_files(sdist_and_wheel: dict[str, Path], 
 
 
 def test_twine_finds_no_fault(sdist_and_wheel: dict[str, Path]) -> None:
-    """PyPI would take both files and show the description."""
+    """twine accepts both files and their description."""
     twine_check(sdist_and_wheel)
 
 
@@ -168,7 +168,7 @@ def test_links_of_the_description_work_on_a_package_index(sdist_and_wheel: dict[
 
 
 def test_entry_points_are_the_two_commands(wheel: zipfile.ZipFile) -> None:
-    """A script of the package's own and a command of ``celery``."""
+    """The entry points are ``celery-health-assets`` and ``celery health``."""
     points = ConfigParser()
     points.read_string(_text(wheel, "entry_points.txt"))
     assert {group: dict(points[group]) for group in points.sections()} == {
@@ -177,11 +177,11 @@ def test_entry_points_are_the_two_commands(wheel: zipfile.ZipFile) -> None:
     }
 
 
-# -- what they say of themselves --
+# -- metadata --
 
 
 def test_the_metadata_name_licence_frameworks_and_pythons(metadata: Message) -> None:
-    """The licence is an expression, and the classifiers are those of what is tested."""
+    """The licence is an SPDX expression, and the classifiers name the tested Pythons and the frameworks."""
     classifiers = metadata.get_all("Classifier") or []
     assert (metadata["License-Expression"], metadata["Requires-Python"]) == ("MIT", ">=3.10")
     assert {f"Framework :: {name}" for name in ("Celery", "Django", "Flask")} <= set(classifiers)
@@ -192,25 +192,25 @@ def test_the_metadata_name_licence_frameworks_and_pythons(metadata: Message) -> 
 
 
 def test_there_is_one_version(metadata: Message) -> None:
-    """Metadata, ``__version__`` and the newest heading of the changelog agree."""
+    """Metadata, ``__version__`` and the newest heading of the changelog have the same version."""
     newest = re.search(r"^## \[(\S+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest
     assert metadata["Version"] == celery_health_bp.__version__ == version("celery-health-bp") == newest[1]
 
 
 def test_requirements_have_lower_bounds_only(metadata: Message) -> None:
-    """No requirement of a user says that a newer version is too new."""
+    """No requirement has an upper bound."""
     wanted = [name for name in metadata.get_all("Requires-Dist") or [] if "extra" not in name]
     assert {re.match(r"[\w-]+", name)[0] for name in wanted} == {"celery", "flask", "marshmallow", "prometheus-client"}  # type: ignore[index]
     assert all(re.fullmatch(r"[\w-]+>=[\d.]+", name) for name in wanted)
 
 
-# -- installed without extras: what a user of RabbitMQ gets --
+# -- installed without extras, as by users of RabbitMQ --
 
 
 @pytest.fixture(scope="module")
 def bare(sdist_and_wheel: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The scripts of an environment that holds the wheel and what it requires."""
+    """Install the wheel without extras in a new environment; return its scripts."""
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
@@ -219,7 +219,7 @@ def bare(sdist_and_wheel: dict[str, Path], tmp_path_factory: pytest.TempPathFact
 
 
 def run(*command: object, folder: Path) -> str:
-    """All that a command prints in this folder, errors too."""
+    """Run a command in this folder; return its output and errors."""
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [*map(str, command)],
@@ -233,8 +233,8 @@ def run(*command: object, folder: Path) -> str:
     return done.stdout
 
 
-def test_nothing_is_installed_that_rabbitmq_does_not_need(bare: Path, tmp_path: Path) -> None:
-    """Neither Redis' nor Django's nor the tests' libraries come along, and every public name can be imported."""
+def test_only_required_libraries_are_installed(bare: Path, tmp_path: Path) -> None:
+    """Libraries of Redis, Django and the tests are not installed, and every public name can be imported."""
     extras = ("redis", "hiredis", "django", "gunicorn", "prometheus_flask_exporter", "pytest", "yaml")
     assert run(bare / "python", "-c", FOUND, "celery", "flask", *extras, folder=tmp_path).split() == ["celery", "flask"]
     everything = "from celery_health_bp import *; import celery_health_bp as c; print(c.__version__, len(c.__all__))"
@@ -242,8 +242,8 @@ def test_nothing_is_installed_that_rabbitmq_does_not_need(bare: Path, tmp_path: 
     assert run(bare / "python", "-W", "error", "-c", everything, folder=tmp_path).strip() == expected
 
 
-def test_the_commands_are_there(bare: Path, tmp_path: Path) -> None:
-    """``celery health`` reaches for a RabbitMQ, and ``celery-health-assets`` prints packaged files."""
+def test_the_commands_are_installed(bare: Path, tmp_path: Path) -> None:
+    """``celery health`` tries to connect to RabbitMQ, and ``celery-health-assets`` prints packaged files."""
     (tmp_path / "missing.py").write_text(APP.format(broker="amqp://127.0.0.1:1//", store="auto"))
     assert run(bare / "celery", "-A", "missing", "health", folder=tmp_path).startswith(
         "UNHEALTHY: Broker amqp://127.0.0.1:1 refused the connection"
@@ -260,17 +260,17 @@ def test_the_commands_are_there(bare: Path, tmp_path: Path) -> None:
     ],
     ids=["broker", "store", "django"],
 )
-def test_a_missing_extra_is_named_with_the_command_to_type(
+def test_a_missing_extra_is_named_with_its_command(
     broker: str, store: str, command: str, extra: str, bare: Path, tmp_path: Path
 ) -> None:
-    """Who uses what is not installed reads how to install it."""
+    """The error of a missing library has the command that installs it."""
     (tmp_path / "missing.py").write_text(APP.format(broker=broker, store=store))
     output = run("sh", "-c", f"PATH={bare}:$PATH; {command}", folder=tmp_path)
     assert f"pip install 'celery-health-bp[{extra}]'" in output
 
 
-def test_the_library_of_another_broker_is_named_too() -> None:
-    """A transport whose library is not there is no wrong URL, and the answer says what kombu calls its extra."""
+def test_a_missing_library_of_another_broker_is_named() -> None:
+    """The report for a transport without its library names the extra of kombu."""
     health = CeleryHealth(
         lambda: Celery("missing", broker="mongodb://key:secret@localhost"), Settings(timeout_seconds=1)
     )

@@ -1,4 +1,4 @@
-"""What differs between versions of Celery is there from the version that the table says, and a newer one is told of."""
+"""The supported versions in documents, tox and setup.cfg agree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from configparser import ConfigParser
 from celery_health_bp.versions import DIFFERENCES, NEWEST_TESTED, OLDEST_TESTED
 from tests.support.processes import ROOT
 
-#: Differences whose consequence is a row or a cell of another test.
+#: Difference -> the test that covers it.
 TESTS = {
     "wrapped_exceptions": "test_a_wrapped_exception_is_counted_as_what_the_job_raised",
     "unpicklable_by_name": "test_outcomes.py, row unpicklable",
@@ -29,25 +29,25 @@ TESTS = {
 
 
 def test_every_difference_has_its_test() -> None:
-    """The table has no entry without a test, and no test is left of an entry that went."""
+    """The table of differences and the table of tests have the same entries."""
     assert TESTS.keys() == DIFFERENCES.keys()
 
 
 def test_the_tested_versions_are_those_of_tox() -> None:
-    """tox.ini names every minor from the oldest to the newest tested one."""
+    """tox.ini has every minor version from the oldest to the newest tested one."""
     minors = {int(minor) for minor in re.findall(r"celery5(\d):", (ROOT / "tox.ini").read_text())}
     assert minors == set(range(OLDEST_TESTED[1], NEWEST_TESTED[1] + 1))
 
 
-def test_the_guide_lists_every_difference() -> None:
-    """The table of docs/versions.md is that of the package."""
+def test_the_guide_lists_all_differences() -> None:
+    """The table in docs/versions.md equals ``DIFFERENCES``."""
     page = (ROOT / "docs" / "versions.md").read_text()
     rows = [f"| {since[0]}.{since[1]} | {what} | {here} |" for since, what, here in DIFFERENCES.values()]
     assert page.partition("| since |")[2].splitlines()[2:] == rows
 
 
 def test_the_guide_lists_the_pythons_of_each_celery() -> None:
-    """docs/versions.md promises the combinations that tox runs, all of them and no others."""
+    """docs/versions.md lists exactly the combinations of Celery and Python that tox runs."""
     page = (ROOT / "docs" / "versions.md").read_text()
     promised = {
         f"py3{python}-celery5{celery}"
@@ -59,8 +59,8 @@ def test_the_guide_lists_the_pythons_of_each_celery() -> None:
     assert promised == {f"{python}-celery{celery}" for python, minors in run for celery in minors.split(",")}
 
 
-def test_the_lowest_environment_has_every_lower_bound() -> None:
-    """The environment lowest of tox.ini pins each package to the bound that setup.cfg gives it."""
+def test_the_lowest_environment_pins_every_lower_bound() -> None:
+    """The environment ``lowest`` of tox.ini pins each package to its lower bound in setup.cfg."""
     setup, tox = ConfigParser(), (ROOT / "tox.ini").read_text()
     setup.read(ROOT / "setup.cfg")
     extras = setup["options.extras_require"]
