@@ -18,6 +18,7 @@ from celery_health_bp.errors import ConfigurationError
 from tests.support import leaks
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run all tests of RabbitMQ in one process of pytest-xdist: they share one node."""
     for item in items:
