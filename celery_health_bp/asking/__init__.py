@@ -1,1 +1,1 @@
-"""The web side: what the workers and the broker answer within one deadline."""
+"""The web side: asks the workers and the broker, within one deadline."""

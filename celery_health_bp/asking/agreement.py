@@ -1,9 +1,8 @@
-"""Whether the workers send their job totals to the store that this process reads.
+"""Compares the stores that workers send job totals to with the store that this process reads.
 
-Kind of store and keys must be equal. The place need not be: one Redis has
-several names. So each store holds a random id, and two processes that read the
-same id use the same store. An emptied store gets a new id; this process
-remembers those that its store had.
+The kind of store and the keys must be equal. The URL need not be: one Redis can have several host names.
+Each store therefore holds a random id: two processes that read the same id use the same store. A flushed
+store gets a new id; this process remembers the earlier ids of its store.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 #: How many ids of the store are remembered.
 MAX_IDS = 10
-#: How many different sentences are logged.
+#: How many different warnings are logged.
 MAX_LOGGED = 100
 ADVICE = "give workers and this process the same metrics_store and metrics_key_prefix"
 
 
 class Agreement:
-    """Compares the stores of workers with the one of this process; for one thread at a time.
+    """Compares the stores of workers with the store of this process. Not thread-safe.
 
     Arguments:
-        store: what this process reads; ``None``: it asks the workers.
+        store: the store that this process reads; ``None``: it asks the workers for their counts.
     """
 
     def __init__(self, store: Store | None) -> None:
@@ -40,12 +39,12 @@ class Agreement:
         self._logged: set[str] = set()
 
     def compare(self, workers: Iterable[Worker], wait_seconds: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the names of the workers with another store, and a sentence on each of these stores.
+        """Return the names of the workers with another store, and one sentence per other store.
 
         Arguments:
-            workers: those that do not say where their totals go are left out.
-            wait_seconds: how long to wait for the id of this process's store,
-                which is read while a worker has one that is not known here.
+            workers: workers without ``store`` are ignored.
+            wait_seconds: how long to wait for the id of this process's store. It is read only if a worker
+                reports an unknown id.
         """
         stores = [(worker.name, worker.store) for worker in workers if worker.store is not None]
         strays = [(name, store) for name, store in stores if not self._is_own(store)]
@@ -61,19 +60,23 @@ class Agreement:
         return tuple(name for name, _ in strays), sentences
 
     def _is_alike(self, store: StoreFacts) -> bool:
-        """All but its id is as here; the place may be another name of the same."""
+        """Return whether kind and keys are equal; the URLs may name the same server."""
         return store.kind == self._own.kind and store.keys == self._own.keys
 
     def _is_own(self, store: StoreFacts) -> bool:
         return self._is_alike(store) and (store.identity is None or store.identity in self._ids)
 
     def _read_id(self, wait_seconds: float) -> bool:
-        """Remember the id that the store has now; ``False`` if it cannot be read. An empty store has none."""
+        """Read the current id of the store and remember it; an empty store has none.
+
+        Returns:
+            Whether the store could be read.
+        """
         if self._reading is None:
             return False
         try:
             identity, _ = self._reading.result(wait_seconds)
-        except Exception:  # the scrape tells that the store is away
+        except Exception:  # the next scrape reports that the store is unavailable
             logger.debug("the id of the store cannot be read", exc_info=True)
             return False
         if identity is not None and identity not in self._ids:
@@ -81,16 +84,16 @@ class Agreement:
         return True
 
     def _sentence(self, names: list[str], store: StoreFacts) -> str:
-        """Say it, and log it once for each store."""
+        """Return the sentence on one other store, and log it once."""
         if store == self._own:
-            told = f"go to {_where(store)}, but this process reads another server of the same name"
+            difference = f"go to {_where(store)}, but this process reads another server of the same name"
         else:
             reads = "asks the workers for them" if self._own.kind == "control" else "reads"
             goes = "stay in memory" if store.kind == "control" else "go to"
-            told = f"{goes} {_where(store)}, but this process {reads} {_where(self._own)}"
-        sentence = f"Job totals of {name_list(names)} {told}: {ADVICE}"
-        if told not in self._logged and len(self._logged) < MAX_LOGGED:
-            self._logged.add(told)
+            difference = f"{goes} {_where(store)}, but this process {reads} {_where(self._own)}"
+        sentence = f"Job totals of {name_list(names)} {difference}: {ADVICE}"
+        if difference not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(difference)
             warn(sentence)
         return sentence
 

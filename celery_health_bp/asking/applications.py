@@ -1,9 +1,9 @@
-"""Which workers belong to another application that shares our broker.
+"""Recognises workers of another application on the same broker.
 
-Workers of all applications in one Redis database (or one virtual host) answer a
-broadcast. One with this package tells the name of its application; it is another's
-if that name differs from ours, and ours is the application itself: a client
-under a name of its own, without tasks, has to count whoever answers.
+Workers of all applications in one Redis database (or one virtual host) answer a broadcast. A worker
+that runs this package sends the name of its Celery app. It belongs to another application if that name
+is not ours, and if this process has the application itself: a client under a different app name,
+without tasks, counts every worker that answers.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from ..verdict import DEFAULT_NAMES
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: Between a node's name and its application's; in neither.
+#: Between a node's name and its application's; neither can contain it.
 _SEPARATOR = "\0"
-#: Apps of this process whose health is asked for.
+#: Apps in this process that have a ``CeleryHealth``.
 _watched: WeakSet[Any] = WeakSet()
 
 
 def watch(app: Any) -> None:
-    """This process asks for the health of this app: it is an application by itself, not where our tasks come from."""
+    """Register an app that has a ``CeleryHealth``: other apps of this process do not count its workers."""
     _watched.add(app)
 
 
 def own_names(app: Any) -> frozenset[str] | None:
-    """Names of the applications whose workers are ours; ``None``: all are.
+    """Return the names of the applications whose workers count; ``None`` if all workers count.
 
-    All, if the app has no name, or neither a task of its own nor modules (``include``, ``imports``) that have tasks.
-    Tasks of one app are those of all apps of a process (Celery shares them): a client that imports the application's
-    tasks has them too, and the application with them.
+    All workers count if the app has no name, or has neither tasks nor modules (``include``, ``imports``)
+    with tasks. Celery shares tasks between all apps of a process. A client that imports the
+    application's tasks therefore has them, and the app that defines them, too.
     """
     if app.main in DEFAULT_NAMES:
         return None
@@ -43,28 +43,30 @@ def own_names(app: Any) -> frozenset[str] | None:
         if not has_modules and all(name.startswith("celery.") for name in app.tasks):
             return None
         imported = {other.main for other in tuple(_get_active_apps()) if other not in _watched}
-    except Exception:  # one of the tasks cannot be made: whoever sends it will hear of it
+    except Exception:  # a task that cannot be created: the code that sends it gets the error
         logger.debug("the tasks of the app cannot be listed", exc_info=True)
         return None
     return frozenset({app.main, *imported})
 
 
-def known_as(node: str, application: str | None, own: frozenset[str] | None) -> str:
-    """What a node goes by; one of another application not by its name alone: nodes of two may both be ``celery@host``.
+def node_key(node: str, application: str | None, own: frozenset[str] | None) -> str:
+    """Return a unique key of a node: its name, or name and application if the application is another.
+
+    Nodes of two applications may have the same name, such as ``celery@host``.
 
     Arguments:
-        application: the name of its application, ``None`` if it did not say.
+        application: the name of the node's Celery app, ``None`` if the reply has none.
         own: see ``own_names``.
     """
     is_ours = own is None or application in own or application in DEFAULT_NAMES
     return node if is_ours else f"{node}{_SEPARATOR}{application}"
 
 
-def is_another(node: str) -> bool:
-    """It is a node of another application."""
-    return _SEPARATOR in node
+def is_foreign(key: str) -> bool:
+    """Return whether the node with this key belongs to another application."""
+    return _SEPARATOR in key
 
 
-def plain(node: str) -> str:
-    """The node's own name."""
-    return node.partition(_SEPARATOR)[0]
+def node_name(key: str) -> str:
+    """Return the node's name from its key."""
+    return key.partition(_SEPARATOR)[0]

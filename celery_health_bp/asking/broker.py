@@ -1,7 +1,7 @@
-"""The package's own connection to the broker: outside ``app.pool``, bounded in time.
+"""The package's connection to the broker, with timeouts, and its errors.
 
-Ten simultaneous ``inspect`` calls on the app's pool deadlock a process, and a
-pool used before a fork gives wrong answers after it; so the pool is never touched.
+It does not use ``app.pool``: ten simultaneous ``inspect`` calls on the app's pool deadlock a process, and a
+pool that was used before a fork returns wrong answers after it.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from typing import Any
 from kombu import Connection
 
 from ..errors import BrokerUnreachable, RemoteControlOff
-from .patience import ONE_RETRY, impatient, limits
 from .place import broker_place, broker_urls, master_name, place_of
+from .timeouts import ONE_RETRY, timeout_options, without_retries
 
-#: One read, write or connect. Measured: with it and a single retry without pause, every
-#: silent, frozen or unreachable Redis and RabbitMQ gave an error within 0.9 s.
+#: Timeout of one connect, read or write. Measured: with this value and one immediate retry, every silent,
+#: frozen or unreachable Redis and RabbitMQ raised an error within 0.9 s.
 IO_TIMEOUT_SECONDS = 0.8
 
 
 def open_connection(app: Any, timeout_seconds: float, **amqp_callbacks: Callable[..., None]) -> Connection:
-    """A new connection to the app's broker, established: of several, the first that can be reached.
+    """Return a new, established connection to the app's broker; of several brokers, to the first reachable one.
 
     Arguments:
-        timeout_seconds: bounds connecting, and each read and write afterwards.
+        app: the Celery app.
+        timeout_seconds: timeout of connecting, and of each later read and write.
         amqp_callbacks: ``on_blocked`` and ``on_unblocked`` of an AMQP connection.
 
     Raises:
-        BrokerUnreachable: with a sentence that names transport, host and port.
+        BrokerUnreachable: no broker can be reached. The message names transport, host and port.
     """
     end, problems = time.monotonic() + 2 * timeout_seconds, []
     for url in broker_urls(app):
@@ -55,16 +56,17 @@ def _open(app: Any, url: Any, timeout_seconds: float, amqp_callbacks: Mapping[st
     connection = None
     try:
         connection = app.connection_for_write(url, connect_timeout=timeout_seconds, heartbeat=0)
-        connection.cycle = None  # kombu would go on to the next URL with a transport that is not impatient
+        connection.cycle = None  # else kombu tries the next URL with its own transport class and options
         transport = connection.get_transport_cls()
-        options = {**connection.transport_options, **limits(transport, connection.transport_options, timeout_seconds)}
+        given = connection.transport_options
+        options = {**given, **timeout_options(transport, given, timeout_seconds)}
         if transport.driver_type == "amqp":
             options.update(amqp_callbacks)
         if transport.driver_type == "redis":
-            connection.transport_cls = impatient(transport)
+            connection.transport_cls = without_retries(transport)
         connection.transport_options = options
         connection.ensure_connection(**ONE_RETRY, timeout=timeout_seconds)
-    except Exception as exc:  # each transport has exceptions of its own: named by cause below
+    except Exception as exc:  # each transport raises its own classes
         if connection is not None:
             drop_connection(connection)
         raise unreachable(place, exc) from exc
@@ -72,11 +74,11 @@ def _open(app: Any, url: Any, timeout_seconds: float, amqp_callbacks: Mapping[st
 
 
 def drop_connection(connection: Connection) -> None:
-    """Close a connection without another word to a broker that may not answer."""
+    """Close a connection without sending anything to the broker, which may not answer."""
     poller = getattr(getattr(connection.transport, "cycle", None), "poller", None)
-    with suppress(Exception):  # if it was broken, the socket is closed either way
+    with suppress(Exception):  # the socket is closed even if the connection was broken
         if connection.transport.driver_type == "amqp":
-            connection.collect()  # closing in form would wait for the broker's consent
+            connection.collect()  # close() would wait for the broker's close-ok
         else:
             connection.release()
     if poller is not None and hasattr(poller, "close"):  # kombu's Redis transport leaves its epoll descriptor open
@@ -84,13 +86,13 @@ def drop_connection(connection: Connection) -> None:
 
 
 def require_remote_control(app: Any) -> None:
-    """See that workers can be asked at all, before anything is sent.
+    """Check that the app's configuration and transport have remote control, without connecting.
 
     Raises:
-        RemoteControlOff: the app's configuration or its transport does not let them.
-        BrokerUnreachable: the broker URL cannot be parsed.
+        RemoteControlOff: ``worker_enable_remote_control`` is off, or the transport has no broadcast.
+        BrokerUnreachable: the broker URL cannot be used, see ``broker_place``.
     """
-    place = broker_place(app)  # first: no part of a URL that cannot be parsed may reach a message, or a name server
+    place = broker_place(app)  # first: parts of a URL that cannot be parsed must not reach a message or the DNS
     if not app.conf.worker_enable_remote_control:
         raise RemoteControlOff(
             "Whether workers run cannot be known: worker_enable_remote_control is off",
@@ -103,13 +105,13 @@ def require_remote_control(app: Any) -> None:
         )
 
 
-#: No exception has a class of its own for this.
+#: Our name for a TimeoutError during the TLS handshake, which has no class of its own.
 HANDSHAKE_TIMEOUT = "timeout in the TLS handshake"
 
-#: A RabbitMQ that refuses a login, or a name to a user whom it let in, raises the same class.
+#: Our name for an AccessRefused after login. RabbitMQ raises the same class for a failed login.
 FORBIDDEN = "AccessRefused by a method"
 
-#: Names of exception classes (or of their bases) -> what happened, what to do. First match wins.
+#: Names of exception classes or their bases -> the sentence and the recommendation. First match wins.
 REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset({"gaierror"}),
@@ -180,12 +182,17 @@ REASONS: tuple[tuple[frozenset[str], str, str], ...] = (
 
 
 def unreachable(place: str, exc: BaseException) -> BrokerUnreachable:
-    """The sentence and the advice for an error of the transport; never quotes its text."""
+    """Return our error for an exception of the transport; the message never quotes the exception's text.
+
+    Arguments:
+        place: the broker's address, see ``place.py``.
+        exc: what the transport raised.
+    """
     causes = _causes(exc)
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     if any(isinstance(cause, TimeoutError) and "handshake" in str(cause) for cause in causes):
         names.add(HANDSHAKE_TIMEOUT)
-    if any(type(cause).__name__ == "AccessRefused" and _is_of_a_method(cause) for cause in causes):
+    if any(type(cause).__name__ == "AccessRefused" and _is_from_method(cause) for cause in causes):
         names.add(FORBIDDEN)
     for classes, what, advice in REASONS:
         if classes & names:
@@ -196,20 +203,20 @@ def unreachable(place: str, exc: BaseException) -> BrokerUnreachable:
 
 
 def blocked(place: str) -> BrokerUnreachable:
-    """The problem of a RabbitMQ that takes no messages for the time being."""
+    """Return the error for a RabbitMQ that blocks publishers."""
     return BrokerUnreachable(
         f"Broker {place} blocks publishers (memory or disk alarm)", f"Free memory or disk space on the broker: {place}"
     )
 
 
-def _is_of_a_method(exc: BaseException) -> bool:
-    """The error of py-amqp answers a method of a channel, such as Queue.declare: (50, 10). A login has none."""
+def _is_from_method(exc: BaseException) -> bool:
+    """Return whether py-amqp's error names a method, such as (50, 10): Queue.declare. A failed login names none."""
     class_id, *_ = getattr(exc, "method_sig", None) or (0,)
     return bool(class_id)
 
 
 def _causes(exc: BaseException) -> list[BaseException]:
-    """The exception and what led to it: transports wrap the error that tells."""
+    """Return the exception and its causes: transports wrap the informative error."""
     found: list[BaseException] = []
     following: BaseException | None = exc
     while following is not None and following not in found:

@@ -1,6 +1,6 @@
-"""One connection to the broker with one reply queue, used for check after check.
+"""One connection to the broker with one reply queue, reused by one check after another.
 
-This is the one file that leans on the format of ``kombu.pidbox`` messages.
+No other file depends on the format of ``kombu.pidbox`` messages.
 """
 
 from __future__ import annotations
@@ -22,37 +22,39 @@ from .replies import one_line, sender_of
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: Longer than a worker takes from looking up where a reply goes to sending it.
+#: Longer than a worker takes from looking up the binding of a reply queue to sending its reply.
 SETTLE_SECONDS = 0.02
 
-#: A longer reply is not read: some 10,000 attempts with their arguments are shorter.
+#: A longer reply is not read. About 10,000 attempts with their arguments fit.
 MAX_REPLY_BYTES = 8 * 2**20
 
-#: A reply: who answered what (node name, command).
+#: Node key (see ``applications.node_key``) and command of a reply.
 Pair = tuple[str, str]
-#: Node, command, reply -> what the node goes by, and what the reply says, by name.
+#: Node name, command, reply -> node key and facts.
 Reader = Callable[[str, str, Any], tuple[str, Mapping[str, Any]]]
 
 
 class ControlChannel:
-    """Sends commands to the workers and gathers what their replies say.
+    """Sends control commands to workers and collects the facts from their replies.
+
+    Every method that sends may raise an exception of the transport.
 
     Arguments:
-        io_timeout_seconds: bounds each call to the broker.
-        read: turns a reply into what its node goes by and what it says, by name; called with node, command and reply.
+        app: the Celery app.
+        io_timeout_seconds: timeout of each call to the broker.
+        read: converts a reply, see ``Reader``.
 
     Attributes:
-        facts: node name -> what its replies to the commands sent since ``begin`` say; errors are left out,
-            their nodes are not.
-        answered: the same as pairs.
-        late: pairs that answered to an earlier ``begin``; the caller takes them out.
-        doubled: nodes that answered the same command twice.
-        unread: nodes with a reply that is too long to be read.
-        blocked: the broker has told us that it blocks publishers.
+        facts: node key -> facts from its replies since ``begin``; empty if all its replies are errors.
+        answered: the replies since ``begin``, without errors.
+        late: replies to commands sent before ``begin``; the caller removes them.
+        doubled: keys of nodes that replied twice to one command.
+        unread: names of nodes that sent a reply too long to be read.
+        blocked: the broker blocks publishers (AMQP's ``connection.blocked``).
+        virtual: kombu keeps the bindings of queues, as on Redis; an AMQP broker keeps them itself.
 
     Raises:
-        BrokerUnreachable: no connection.
-        Exception: the transport's own, from every method that sends.
+        BrokerUnreachable: no connection to the broker.
     """
 
     def __init__(self, app: Any, io_timeout_seconds: float, read: Reader) -> None:
@@ -62,17 +64,16 @@ class ControlChannel:
         self.late: set[Pair] = set()
         self._ticket = self._earlier_ticket = ""
         self._earlier_answered: set[Pair] = set()
-        self._start_anew()
+        self._reset()
         self.connection: Connection = open_connection(
             app, io_timeout_seconds, on_blocked=self._on_blocked, on_unblocked=self._on_unblocked
         )
-        #: kombu itself keeps the bindings, in Redis say; an AMQP broker does it by itself.
         self.virtual: bool = self.connection.transport.driver_type != "amqp"
         self._lease_end = time.time() + reply_queue.LEASE_SECONDS
         self._name = reply_queue.new_name(self._lease_end, self._mailbox.reply_exchange.name)
         try:
             self._open_queue()
-        except self.connection.channel_errors:  # such as a missing permission: the connection is sound
+        except self.connection.channel_errors:  # such as a missing permission: the connection still works
             self.close()
             raise
         except BaseException:
@@ -97,23 +98,23 @@ class ControlChannel:
         self._abandoned = reply_queue.abandoned(channel, exchange.name) if self.virtual else []
 
     def begin(self) -> bool:
-        """Start a check: replies to commands sent before are late from now on.
+        """Start a check: from now on, replies to earlier commands are late.
 
-        ``False``: the queue cannot be used any longer; its lease is over, or
-        its binding was lost (a flushed Redis).
+        Returns:
+            ``False`` if the reply queue's lease has ended, or its binding is lost (a flushed Redis).
         """
         self._earlier_ticket, self._earlier_answered = self._ticket, self.answered
-        self._start_anew()
+        self._reset()
         if time.time() > self._lease_end:
             return False
         if not self.virtual:
             return True
-        # Publishing to workers is no write to Redis: one that takes no writes shows only now.
+        # A broadcast is no write to Redis: on one that refuses writes, only this message fails.
         self._producer.publish({}, exchange="", routing_key=self._name, retry=False)
         table = self.connection.default_channel.get_table(self._mailbox.reply_exchange.name)
         return any(row[-1] == self._name for row in table)
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         self._ticket = uuid4().hex
         self._asked: set[str] = set()
         self.facts: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -122,7 +123,7 @@ class ControlChannel:
         self.unread: set[str] = set()
 
     def publish(self, commands: Mapping[str, Mapping[str, Any]], nodes: list[str] | None = None) -> None:
-        """Send commands (name -> arguments) to these nodes, or to every worker."""
+        """Send commands (name -> arguments) to these nodes; ``None``: to all."""
         self._asked |= commands.keys()
         exchange = self._mailbox.exchange
         for command, arguments in commands.items():
@@ -138,13 +139,14 @@ class ControlChannel:
                 },
                 exchange=exchange.name,
                 declare=[exchange],
-                headers={"clock": self._mailbox.clock.value, "expires": 0},  # forward() takes a lock that forks copy
+                # Not clock.forward(): it takes a lock, which a forked process may inherit locked.
+                headers={"clock": self._mailbox.clock.value, "expires": 0},
                 serializer=self._mailbox.serializer,
                 retry=False,
             )
 
     def listen(self, seconds: float) -> bool:
-        """Wait so long for a message; ``False``: there was none."""
+        """Wait at most this long for a message; return whether one arrived."""
         try:
             self.connection.drain_events(timeout=seconds)
         except TimeoutError:
@@ -152,24 +154,24 @@ class ControlChannel:
         return True
 
     def confirm(self) -> None:
-        """Raise if the broker does not answer any more: then silence says nothing about workers."""
+        """Raise if the broker does not answer: then missing replies do not mean missing workers."""
         read_lengths(self.connection, [self._name])
 
-    def clear_up(self, until: float) -> None:
-        """Delete queues that were abandoned when this channel was opened; stop at ``until`` (``time.monotonic``).
+    def delete_abandoned(self, deadline: float) -> None:
+        """Delete the reply queues that were abandoned when this channel was opened; stop at the deadline.
 
-        Best done when the workers have answered: their replies to those who were killed came before.
+        Call it after the workers have replied: they reply to killed processes first.
         """
-        while self._abandoned and time.monotonic() < until:
+        while self._abandoned and time.monotonic() < deadline:
             self._delete(self._abandoned.pop())
 
     def close(self) -> None:
-        """Leave nothing on the broker."""
+        """Delete the reply queue and close the connection."""
         if not self.blocked:
-            with suppress(Exception):  # the connection may have died meanwhile: then nothing more can be done
+            with suppress(Exception):  # the connection may be lost: then the queue cannot be deleted
                 self._delete(self._name)
                 if self.virtual:
-                    # A worker that had just looked up our binding sends its reply after it was deleted.
+                    # A worker that has looked up the binding before may still send its reply.
                     time.sleep(SETTLE_SECONDS)
                     self._delete(self._name)
         self.drop()
@@ -182,7 +184,7 @@ class ControlChannel:
             channel.queue_delete(name)
 
     def drop(self) -> None:
-        """Close the connection without another word to the broker."""
+        """Close the connection without sending anything to the broker."""
         drop_connection(self.connection)
         reply_queue.abandon(self._name)
 
@@ -192,7 +194,7 @@ class ControlChannel:
             return
         try:
             body = message.decode()
-        except Exception as exc:  # whatever a serializer raises
+        except Exception as exc:  # each serializer raises its own classes
             self._on_unreadable(message, exc)
         else:
             self._on_reply(body, message)
@@ -206,28 +208,28 @@ class ControlChannel:
             return
         ticket, command = _ticket_of(message)
         if not (isinstance(reply, dict) and "error" in reply):
-            self._take(node, command, ticket, reply)
+            self._record(node, command, ticket, reply)
         elif ticket == self._ticket:
             self.facts.setdefault(node, {})
 
     def _on_long_reply(self, message: Any) -> None:
-        """Decoding would cost a dozen times its length in memory: the node has answered, what is not known."""
+        """Record only that the node replied: decoding would take about 12 times the length in memory."""
         node, (ticket, command) = sender_of(message.body), _ticket_of(message)
         if node is not None:
-            self._take(node, command, ticket, None)
+            self._record(node, command, ticket, None)
             self.unread.add(node)
 
-    def _take(self, node: str, command: str, ticket: str, reply: Any) -> None:
-        node, said = self._read(node, command, reply)
-        pair = (node, command)
+    def _record(self, node: str, command: str, ticket: str, reply: Any) -> None:
+        key, facts = self._read(node, command, reply)
+        pair = (key, command)
         current = ticket == self._ticket
         if pair in self.answered if current else ticket == self._earlier_ticket and pair in self._earlier_answered:
-            self.doubled.add(node)
+            self.doubled.add(key)
         elif not current:
             self.late.add(pair)
         elif command in self._asked:
             self.answered.add(pair)
-            self.facts[node].update(said)
+            self.facts[key].update(facts)
 
     def _on_unreadable(self, message: Any, exc: Exception) -> None:
         logger.debug("a reply of type %s cannot be read", message.content_type, exc_info=exc)
@@ -240,7 +242,7 @@ class ControlChannel:
 
 
 def _ticket_of(message: Any) -> tuple[str, str]:
-    """The ticket of ``begin``, and the command."""
+    """Return the ticket of the check, and the command."""
     headers = message.headers if isinstance(message.headers, dict) else {}
     ticket, _, command = str(headers.get("ticket", "")).partition(".")
     return ticket, command

@@ -1,4 +1,4 @@
-"""What workers say of their way to the store, in sentences: what does not arrive, and what endangers the totals."""
+"""Sentences on job totals that workers cannot send to their store, and on what puts stored totals at risk."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class _Failure(NamedTuple):
 
 
 def delivery_notes(workers: Iterable[Worker], now: float) -> tuple[str, ...]:
-    """One sentence for each store and error, and one for each note; each names the workers.
+    """Return one sentence per store and error, and one per note of a worker; each names the workers.
 
     Arguments:
+        workers: workers without a store, and those that reported no failure and no note, add nothing.
         now: seconds since the epoch.
     """
     failing: dict[_Failure, list[tuple[str, Sending]]] = defaultdict(list)

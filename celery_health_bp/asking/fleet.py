@@ -1,34 +1,34 @@
 """Asks all workers several things at once: one broadcast, one reply queue, one deadline.
 
-Celery's ``inspect`` asks one thing after the other and waits a full timeout for
-each, since it cannot know how many will answer. Here the expected replies are
-those that came lately; a check ends with the last of them. A reply that comes
-later is read by the next check, and expected from then on.
+Celery's ``inspect`` sends one command after the other and waits a full timeout for each, because it
+cannot know how many workers will reply. A ``Fleet`` expects the replies that the last check received,
+and stops when it has them all. The next check reads the replies that arrive later, and expects them
+from then on.
 
-Workers that run this package say everything in their reply to the first
-command, and once all are known to do so they are asked no other. The rest is
-asked as soon as there is one that does not.
+A worker that runs this package answers every command in its reply to ``stats``. When all workers do,
+only ``stats`` is sent; otherwise the other commands follow.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import BrokerUnreachable, CheckError, RemoteControlOff
+from ..errors import RemoteControlOff
 from ..wire import COUNTS_COMMAND
-from .applications import is_another, known_as, own_names, plain
-from .broker import IO_TIMEOUT_SECONDS, blocked, drop_connection, open_connection, require_remote_control, unreachable
+from .applications import is_foreign, node_key, node_name, own_names
+from .broker import IO_TIMEOUT_SECONDS, drop_connection, open_connection, unreachable
 from .control_channel import ControlChannel, Pair
 from .place import broker_place
 from .queues import declared_queues, read_lengths
 from .replies import facts_of
+from .session import Session
 
-#: Command -> its arguments. Workers with this package are asked the first alone.
+#: Command -> its arguments. Enough for workers that run this package.
 FIRST: dict[str, dict[str, Any]] = {"stats": {}}
-#: ``safe`` has Celery send the arguments' repr, not the arguments.
+#: With ``safe``, Celery sends the repr of the tasks' arguments, not the arguments.
 REST: dict[str, dict[str, Any]] = {
     "active_queues": {},
     "active": {"safe": True},
@@ -37,26 +37,25 @@ REST: dict[str, dict[str, Any]] = {
 }
 COMMANDS: dict[str, dict[str, Any]] = FIRST | REST
 
-#: A check that expects nobody yet ends after this silence.
+#: With no known workers, stop this long after the last reply.
 SILENCE_SECONDS = 0.1
 
-
-#: The part of its time that a check that has reached its deadline gives to what killed processes left.
-CLEARING_UP = 0.05
+#: Fraction of the timeout that may be spent, after the deadline, on deleting abandoned reply queues.
+CLEANUP_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What came back before the deadline.
+    """The replies that arrived before the deadline.
 
     Attributes:
-        facts: node name -> what it says of itself (see ``replies.facts_of``).
-        lengths: queue name -> messages waiting, -1 if it could not be read.
-        silent: node that answered lately and did not now -> seconds since it did.
-        doubled: names under which two nodes answer.
-        others: node name -> the same of workers of other applications; in none of the above.
-        unread: names of nodes with a reply that was too long to be read.
-        problem: why workers cannot be asked at all, whatever they do; the lengths are right.
+        facts: node name -> attributes of ``Worker`` (see ``replies.facts_of``).
+        lengths: queue name -> messages waiting, -1 if the length could not be read.
+        silent: name of a node that replied recently but not now -> seconds since its last reply.
+        doubled: names that two nodes share.
+        others: node name -> facts of a worker of another application; not in ``facts``.
+        unread: names of nodes that sent a reply too long to be read.
+        problem: why no worker can be asked (remote control is off); the lengths are still valid.
     """
 
     facts: Mapping[str, Mapping[str, Any]]
@@ -69,13 +68,13 @@ class Answers:
 
 
 class Fleet:
-    """All workers of one app, asked by one thread at a time.
+    """All workers of one app. Not thread-safe.
 
     Arguments:
         app: the Celery app; its broker and control exchange are used.
-        queues: names of the queues to measure; ``None``: those the app declares
-            and those the workers consume.
-        memory_seconds: how long a node that does not answer any more is told of.
+        queues: names of the queues to measure. ``None``: the queues that the app declares and those
+            that the workers consume.
+        memory_seconds: how long a silent node stays in the answers.
     """
 
     def __init__(self, app: Any, queues: tuple[str, ...] | None = None, memory_seconds: float = 60) -> None:
@@ -83,9 +82,9 @@ class Fleet:
         self._queues = queues
         self._memory_seconds = memory_seconds
         self._own_names: frozenset[str] | None = None
-        self._channel: ControlChannel | None = None
+        self._session = Session(app, self._read)
         self._expected: set[Pair] | None = None
-        self._commands = COMMANDS  # nobody knows yet who says everything at once
+        self._commands = COMMANDS  # until the first check shows that FIRST is enough
         self._slow: set[Pair] = set()
         self._consumed: set[str] = set()
         self._answered_at: dict[str, float] = {}
@@ -97,31 +96,38 @@ class Fleet:
             timeout_seconds: deadline of the whole call.
 
         Raises:
-            BrokerUnreachable: the broker could not be used, or blocks publishers.
+            BrokerUnreachable: the broker cannot be used, or blocks publishers.
         """
         lengths: dict[str, int] = {}
 
         def exchange(channel: ControlChannel, deadline: float) -> None:
             lengths.update(self._ask_all(channel, deadline))
-            channel.clear_up(max(deadline, time.monotonic() + CLEARING_UP * timeout_seconds))
+            channel.delete_abandoned(max(deadline, time.monotonic() + CLEANUP_FRACTION * timeout_seconds))
 
         self._own_names = own_names(self._app)
         try:
-            channel = self._with_channel(exchange, timeout_seconds)
+            channel = self._session.run(exchange, timeout_seconds)
         except RemoteControlOff as problem:
             return Answers({}, self._read_lengths_alone(timeout_seconds), {}, (), {}, problem=problem)
-        others = {plain(node): facts for node, facts in channel.facts.items() if is_another(node)}
-        doubled = sorted(node for node in channel.doubled if not is_another(node))
+        others = {node_name(key): facts for key, facts in channel.facts.items() if is_foreign(key)}
+        doubled = sorted(key for key in channel.doubled if not is_foreign(key))
         return Answers(_own_facts(channel), lengths, self._silent(channel), doubled, others, sorted(channel.unread))
 
     def ask_counts(self, nodes: Collection[str], timeout_seconds: float) -> Mapping[str, Any]:
-        """Ask these nodes for their job counts; those that do not answer are left out, ``None`` is an error's.
+        """Ask these nodes for their job counts.
 
-        A node that did not answer in time is not waited for again until it does.
+        A node that did not reply in time is not waited for again until it replies.
+
+        Arguments:
+            nodes: names of nodes that run this package.
+            timeout_seconds: deadline of the whole call.
+
+        Returns:
+            Node name -> its reply; ``None`` if the reply is an error. Silent nodes are left out.
 
         Raises:
-            RemoteControlOff: workers cannot be asked at all.
-            BrokerUnreachable: see ``ask``.
+            RemoteControlOff: the app's configuration or transport has no remote control.
+            BrokerUnreachable: the broker cannot be used, or blocks publishers.
         """
 
         def exchange(channel: ControlChannel, deadline: float) -> None:
@@ -130,72 +136,26 @@ class Fleet:
             self._collect(channel, asked - self._slow, deadline)
             self._slow = (self._slow | asked) - channel.answered - channel.late
 
-        facts = self._with_channel(exchange, timeout_seconds).facts
+        facts = self._session.run(exchange, timeout_seconds).facts
         return {node: found.get(COUNTS_COMMAND) for node, found in facts.items()}
 
     def close(self) -> None:
         """Delete the reply queue and close the connection."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+        self._session.close()
 
     def _read_lengths_alone(self, timeout_seconds: float) -> dict[str, int]:
         deadline = time.monotonic() + timeout_seconds
         connection = open_connection(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds))
         try:
             return read_lengths(connection, self._measured(), deadline)
-        except Exception as exc:  # each transport has exceptions of its own
+        except Exception as exc:  # each transport raises its own classes
             raise unreachable(broker_place(self._app), exc) from exc
         finally:
             drop_connection(connection)
 
-    def _with_channel(self, exchange: _Exchange, timeout_seconds: float) -> ControlChannel:
-        require_remote_control(self._app)
-        deadline = time.monotonic() + timeout_seconds
-        reused = self._channel is not None
-        try:
-            return self._attempt(exchange, deadline, timeout_seconds)
-        except BrokerUnreachable:
-            if not reused or time.monotonic() > deadline:
-                raise
-        # The open connection had died since the last check: once more with a new one.
-        return self._attempt(exchange, deadline, timeout_seconds)
-
-    def _attempt(self, exchange: _Exchange, deadline: float, timeout_seconds: float) -> ControlChannel:
-        try:
-            channel = self._begun_channel(timeout_seconds)
-            exchange(channel, deadline)
-        except CheckError:
-            self._drop()
-            raise
-        except Exception as exc:  # each transport has exceptions of its own
-            if self._channel is not None and isinstance(exc, self._channel.connection.channel_errors):
-                self.close()  # the broker refused one thing, such as a command, and takes others
-            else:
-                self._drop()
-            raise unreachable(broker_place(self._app), exc) from exc
-        if channel.blocked:
-            self._drop()
-            raise blocked(broker_place(self._app))
-        return channel
-
-    def _begun_channel(self, timeout_seconds: float) -> ControlChannel:
-        if self._channel is not None and not self._channel.begin():
-            self.close()
-        if self._channel is None:
-            # Connecting, and one more failing call after it, must fit into the deadline.
-            self._channel = ControlChannel(self._app, min(IO_TIMEOUT_SECONDS, 0.4 * timeout_seconds), self._read)
-            self._channel.begin()
-        return self._channel
-
     def _read(self, node: str, command: str, reply: Any) -> tuple[str, Mapping[str, Any]]:
         facts = facts_of(node, command, reply)
-        return known_as(node, facts.get("application"), self._own_names), facts
-
-    def _drop(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.drop()
+        return node_key(node, facts.get("application"), self._own_names), facts
 
     def _ask_all(self, channel: ControlChannel, deadline: float) -> dict[str, int]:
         names = self._measured()
@@ -218,21 +178,20 @@ class Fleet:
         return lengths | read_lengths(channel.connection, self._measured() - lengths.keys(), deadline)
 
     def _ask_the_rest(self, channel: ControlChannel, deadline: float) -> None:
-        """Ask on if there are workers that did not say everything at once; from then on all is asked at once."""
+        """Send the other commands if a worker needs them; from then on, all are sent at once."""
         own = _own_facts(channel)
-        others = {node for node, facts in own.items() if not facts.get("inspected")}
-        if others and self._commands == FIRST:
+        incomplete = {node for node, facts in own.items() if not facts.get("inspected")}
+        if incomplete and self._commands == FIRST:
             channel.publish(REST)
-            self._collect(
-                channel, channel.answered | {(node, command) for node in others for command in REST}, deadline
-            )
-        self._commands = COMMANDS if others or not own else FIRST
+            wanted = {(node, command) for node in incomplete for command in REST}
+            self._collect(channel, channel.answered | wanted, deadline)
+        self._commands = COMMANDS if incomplete or not own else FIRST
 
     def _measured(self) -> set[str]:
         return set(self._queues) if self._queues is not None else declared_queues(self._app) | self._consumed
 
     def _collect(self, channel: ControlChannel, expected: set[Pair] | None, deadline: float) -> None:
-        """Read replies until all expected ones are there; ``None``: until silence after the first."""
+        """Read replies until all expected ones have arrived; with ``None``, until no more arrive."""
         while not (expected is not None and expected <= channel.answered):
             wait = min(deadline - time.monotonic(), SILENCE_SECONDS)
             if channel.blocked:
@@ -246,8 +205,8 @@ class Fleet:
     def _remember(self, pairs: set[Pair]) -> None:
         self._expected = pairs or None
         now = time.monotonic()
-        # Their replies to ``stats`` alone tell whose workers they are.
-        ours = [node for node, command in pairs if command == "stats" and not is_another(node)]
+        # Only replies to ``stats`` name the worker's application.
+        ours = [key for key, command in pairs if command == "stats" and not is_foreign(key)]
         self._answered_at.update(dict.fromkeys(ours, now))
 
     def _silent(self, channel: ControlChannel) -> dict[str, float]:
@@ -259,13 +218,13 @@ class Fleet:
 
 
 def _own_facts(channel: ControlChannel) -> dict[str, Mapping[str, Any]]:
-    """Without workers of other applications: their replies to ``stats`` alone tell whose they are."""
-    strangers = {plain(node) for node in channel.facts if is_another(node)}
+    """Return the facts of our application's nodes.
+
+    Only a reply to ``stats`` names the application: other replies of a foreign node are found by its name.
+    """
+    foreign = {node_name(key) for key in channel.facts if is_foreign(key)}
     return {
         node: facts
         for node, facts in channel.facts.items()
-        if not is_another(node) and not (node in strangers and "pool" not in facts)
+        if not is_foreign(node) and not (node in foreign and "pool" not in facts)
     }
-
-
-_Exchange = Callable[[ControlChannel, float], None]

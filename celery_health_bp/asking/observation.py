@@ -1,4 +1,4 @@
-"""From what the workers and the broker answered to an ``Observation``."""
+"""Converts the answers of a check to an ``Observation``."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from .replies import worker_of
 
 
 def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, ...] = ()) -> Observation:
-    """The observation that a check's answers make.
+    """Return the observation for a check's answers.
 
     Arguments:
-        notes: sentences of our own on what is not known.
+        answers: from ``Fleet.ask``.
+        duration_seconds: how long the check took.
+        notes: more sentences for ``Observation.not_known``.
     """
     workers, others = _workers_of(answers.facts), _workers_of(answers.others)
     consumed = Counter(name for worker in workers for name in worker.queues or ())
-    sure = answers.problem is None and all(worker.queues is not None for worker in workers)
+    complete = answers.problem is None and all(worker.queues is not None for worker in workers)
     silent = {name: round(seconds) for name, seconds in sorted(answers.silent.items())}
     return Observation(
         taken_at=time.time(),
         duration_seconds=duration_seconds,
         workers=workers,
         queues={
-            name: Queue(length, consumed[name] if sure or consumed[name] else None)
+            name: Queue(length, consumed[name] if complete or consumed[name] else None)
             for name, length in answers.lengths.items()
         },
         problem=answers.problem,
@@ -52,5 +54,5 @@ def observation_of(answers: Answers, duration_seconds: float, notes: tuple[str, 
 
 
 def _workers_of(facts: Mapping[str, Mapping[str, Any]]) -> tuple[Worker, ...]:
-    found = (worker_of(name, said) for name, said in sorted(facts.items()))
+    found = (worker_of(name, known) for name, known in sorted(facts.items()))
     return tuple(worker for worker in found if worker is not None)

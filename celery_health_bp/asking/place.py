@@ -1,7 +1,7 @@
-"""Where the broker is: its URLs, and their names without credentials.
+"""The broker's URLs, and its address without credentials for messages.
 
-Every sentence on the broker names it this way: from the parsed URL, never from
-the URL's text or an exception's, which may hold parts of a password.
+Messages name the broker by its parsed URL, never by the text of the URL or of an exception: these may
+contain parts of a password.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..errors import BrokerUnreachable
 
 SENTINEL = "sentinel"
 
-#: Schemes that look like a broker's, and what to do instead: kombu has no transport for them.
+#: Schemes for which kombu has no transport -> what to do instead.
 NO_TRANSPORT = {
     "valkey": "Write redis:// in broker_url: Valkey speaks the protocol of Redis",
     "valkeys": "Write rediss:// in broker_url: Valkey speaks the protocol of Redis",
@@ -25,33 +25,36 @@ NO_TRANSPORT = {
     ),
 }
 
-#: kombu's names of extras, where they are not the scheme.
+#: Scheme -> name of kombu's extra, where they differ.
 EXTRAS = {"sqla": "sqlalchemy", "sqlalchemy": "sqlalchemy"}
 
 
 def broker_urls(app: Any) -> list[Any]:
-    """What may follow one another as the app's broker, in kombu's order: URLs, or all URLs of sentinels in one."""
+    """Return the app's broker URLs in the order in which kombu tries them; the URLs of sentinels are one entry."""
     given = app.conf.broker_write_url
     urls = _split(given)
     return [given] if len(urls) == 1 or _scheme(urls[0]) == SENTINEL else urls
 
 
 def broker_place(app: Any) -> str:
-    """``transport://host:port`` of the app's broker, without credentials; of several: ``... or ...``.
+    """Return ``transport://host:port`` of the app's broker; several brokers are joined with ``or``.
 
     Raises:
-        BrokerUnreachable: kombu has no such transport, its library is not
-            installed, or the URL cannot be parsed. An unescaped ``/``, ``#`` or
-            ``?`` in a password moves its rest into other parts of the URL.
+        BrokerUnreachable: kombu has no such transport, its library is not installed, or the URL cannot be
+            parsed. An unescaped ``/``, ``#`` or ``?`` in a password ends the host part of the URL early.
     """
     return " or ".join([place_of(app, url) for url in broker_urls(app)])
 
 
 def place_of(app: Any, given: Any) -> str:
-    """The same of one entry of ``broker_urls``."""
+    """Return ``transport://host:port`` of one entry of ``broker_urls``.
+
+    Raises:
+        BrokerUnreachable: see ``broker_place``.
+    """
     urls = _split(given)
     for url in urls:
-        _see_that_it_parses(url)
+        _require_parseable(url)
     if _scheme(urls[0]) != SENTINEL:
         return _server(app, given)
     hosts = ", ".join([_server(app, url).removeprefix("sentinel://") for url in urls])
@@ -59,7 +62,7 @@ def place_of(app: Any, given: Any) -> str:
 
 
 def master_name(app: Any) -> str | None:
-    """The name of the master that the broker's sentinels watch."""
+    """Return the name of the master that the broker's sentinels watch, ``None`` if it is not set."""
     name = app.conf.broker_transport_options.get("master_name")
     return None if name is None else str(name)
 
@@ -74,8 +77,8 @@ def _scheme(url: str) -> str:
     return url.partition("://")[0] if "://" in url else ""
 
 
-def _see_that_it_parses(url: str) -> None:
-    """Refuse a scheme without transport, and what an unescaped ``/ # ? @ ;`` in a password makes of a URL."""
+def _require_parseable(url: str) -> None:
+    """Raise for a scheme without transport, and for an unescaped ``/ # ? @ ;`` in a password."""
     scheme = _scheme(url)
     if scheme in NO_TRANSPORT:
         raise BrokerUnreachable(f"Celery has no transport for {scheme}:// brokers", NO_TRANSPORT[scheme])
@@ -90,22 +93,22 @@ def _server(app: Any, given: Any) -> str:
         connection = app.connection_for_write(given)
         transport = connection.transport_cls if isinstance(connection.transport_cls, str) else "broker"
         host, port = connection.hostname, connection.port
-    except Exception as exc:  # whatever kombu raises here may quote the URL
+    except Exception as exc:  # kombu's text may quote the URL
         raise _problem(scheme) from exc
     try:
         default_port = connection.get_transport_cls().default_port
     except ImportError as exc:
         raise not_installed(transport) from exc
-    except Exception:  # a transport of the user's own may have none
+    except Exception:  # a custom transport may have none
         default_port = None
-    if "://" in str(host or ""):  # the transport parses its URL itself: host is all of it, or what follows the "+"
+    if "://" in str(host or ""):  # a transport that parses its URL itself: host is the URL, or its part after "+"
         return _nested(transport, str(host))
     port = port or default_port
     return f"{transport}://{host or 'localhost'}" + (f":{port}" if port else "")
 
 
 def _nested(transport: str, url: str) -> str:
-    """The place of ``sqla+sqlite:///file``, ``sqla+postgresql://...`` or a Unix socket."""
+    """Return the address of ``sqla+sqlite:///file``, ``sqla+postgresql://...`` or a Unix socket."""
     scheme, _, location = url.partition("://")
     authority, _, path = location.partition("/")
     if scheme == "socket":
@@ -116,7 +119,7 @@ def _nested(transport: str, url: str) -> str:
 
 
 def _problem(scheme: str) -> BrokerUnreachable:
-    """Why kombu makes no connection of a URL with this scheme."""
+    """Return why kombu cannot create a connection for a URL with this scheme."""
     name = scheme.partition("+")[0]
     try:
         resolve_transport(name)
@@ -125,13 +128,13 @@ def _problem(scheme: str) -> BrokerUnreachable:
             return BrokerUnreachable(
                 f"Celery has no transport for {scheme}:// brokers", "Check broker_url: redis:// and amqp:// are brokers"
             )
-    except Exception:  # kombu's redis raises an AttributeError where redis-py is missing
+    except Exception:  # kombu's Redis transport raises AttributeError without redis-py
         return not_installed(name)
     return _malformed()
 
 
 def not_installed(scheme: str) -> BrokerUnreachable:
-    """The problem of a transport whose library is missing."""
+    """Return the error for a transport whose library is missing."""
     ours = scheme in ("redis", "rediss", SENTINEL)
     extra = "celery-health-bp[redis]" if ours else f"kombu[{EXTRAS.get(scheme, scheme)}]"
     return BrokerUnreachable(f"The library for {scheme}:// brokers is not installed", f"pip install '{extra}'")

@@ -1,9 +1,8 @@
-"""What a worker's replies to Celery's control commands say of it, as attributes of a ``Worker``.
+"""Converts workers' replies to Celery's control commands to attributes of ``Worker``.
 
-Each reply is read as it arrives: of a thousand workers' replies nothing else
-is kept. They come over the network from any version of Celery, or from anybody: what
-is not as expected becomes ``None``, never an error; a text has one line, which a
-terminal shows as it is.
+Each reply is converted when it arrives, and then discarded, to save memory with a thousand workers. Replies
+come over the network, from any version of Celery or from an attacker. Unexpected values become ``None`` and
+never raise. Texts are cut to one printable line.
 """
 
 from __future__ import annotations
@@ -18,26 +17,34 @@ from ..notes import MAX_NAME, MAX_NAMES
 from ..report import RunningTask, ScheduledTask, Sending, StoreFacts, TaskFacts, Worker
 from ..wire import STATS_KEY
 
-#: Characters of a text in a reply that are kept.
+#: Maximum length of a text, in characters.
 MAX_TEXT = 256
-#: Notes of a worker on its store that are kept.
+#: Maximum number of notes on the store per worker.
 MAX_NOTES = 3
-#: Seconds since the epoch: the year 5138.
+#: Latest accepted time, in seconds since the epoch: the year 5138.
 MAX_TIME = 1e11
 CLASS_NAME = re.compile(r"\w{1,64}", re.ASCII)
-#: No worker has more tasks.
+#: Largest accepted number of tasks per worker.
 MAX_TASKS = 1_000_000
-#: A reply in JSON begins with the name of its node, within so many characters.
+#: How much of a long reply is searched for the name of its node, in characters.
 MAX_SENDER = 2000
 SENDER = re.compile(r'\s*\{\s*("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*")\s*:')
-#: Queues and pool processes of a worker that are shown.
+#: Maximum number of queues, and of pool processes, per worker.
 MAX_ENTRIES = 10_000
 
 
 def facts_of(node: str, command: str, reply: Any) -> dict[str, Any]:
-    """What one reply says: attributes of ``Worker``; ``{command: reply}`` for any other command.
+    """Return the attributes of ``Worker`` that one reply contains.
 
-    A worker with this package answers the other commands within its reply to ``stats``.
+    A worker that runs this package answers all commands in its reply to ``stats``.
+
+    Arguments:
+        node: node name.
+        command: name of the control command.
+        reply: decoded body of the reply.
+
+    Returns:
+        Attribute -> value; ``{command: reply}`` for a command that is not about the worker.
     """
     if command == "stats":
         return _stats(node, _mapping(reply))
@@ -48,16 +55,17 @@ def facts_of(node: str, command: str, reply: Any) -> dict[str, Any]:
 
 
 def worker_of(name: str, facts: Mapping[str, Any]) -> Worker | None:
-    """The worker that said all this (see ``facts_of``).
+    """Return the worker with these facts (see ``facts_of``).
 
-    ``None`` for a node that answered neither ``stats`` nor ``active_queues``:
-    workers alone do (beat answers a ping).
+    Returns:
+        ``None`` for a node that replied to neither ``stats`` nor ``active_queues``, which only workers do
+        (beat replies to ``ping``).
     """
     return Worker(name, **facts) if "pool" in facts or "queues" in facts else None
 
 
 def sender_of(body: bytes | str) -> str | None:
-    """The node whose reply this is, from its beginning; ``None`` if it is not JSON."""
+    """Return the node name from the beginning of a reply, without decoding the rest; ``None`` if it is not JSON."""
     beginning = body[:MAX_SENDER] if isinstance(body, str) else bytes(body[:MAX_SENDER]).decode("utf-8", "replace")
     found = SENDER.match(beginning)
     return one_line(json.loads(found[1])) if found else None
@@ -73,7 +81,7 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
             [pid for pid in _list(pool.get("processes"))[:MAX_ENTRIES] if type(pid) is int and 0 <= pid <= MAX_NUMBER]
         ),
         "uptime_seconds": _number(stats.get("uptime")),
-        "monitored": STATS_KEY in stats if stats else None,  # None: the reply could not be read
+        "monitored": STATS_KEY in stats if stats else None,  # None: no readable reply
         "inspected": bool(inspection),
         "application": one_line(ours.get("application")),
         "store": _store(ours.get("store")),
@@ -87,7 +95,7 @@ def _stats(node: str, stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _store(store: Any) -> StoreFacts | None:
-    """``None`` for workers of version 0.1, which say its kind alone, and for nonsense."""
+    """Return ``None`` for invalid values, and for workers of version 0.1, which send only the kind."""
     if not isinstance(store, dict):
         return None
     kind, place, keys = (one_line(store.get(key)) for key in ("kind", "place", "keys"))
@@ -111,7 +119,7 @@ def _sending(store: Mapping[str, Any]) -> Sending | None:
 
 
 def _tasks(tasks: Any) -> TaskFacts | None:
-    """``None`` for workers of version 0.1, which do not say it, and for nonsense."""
+    """Return ``None`` for invalid values, and for workers of version 0.1, which do not send them."""
     if not isinstance(tasks, dict):
         return None
     registered, counted = tasks.get("registered"), tasks.get("counted")
@@ -146,7 +154,7 @@ def _scheduled(worker: str, reply: Any) -> tuple[ScheduledTask, ...] | None:
 
 
 def _task(request: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Registered name (``name`` may be a ``shadow`` that the caller gave) and id; ``None``: this is no task."""
+    """Return the registered name and the id (``name`` may be the caller's ``shadow`` name); ``None`` without them."""
     name, task_id = one_line(request.get("type") or request.get("name")), one_line(request.get("id"))
     return (name, task_id) if name is not None and task_id is not None else None
 
@@ -163,13 +171,13 @@ def _reserved(_: str, reply: Any) -> int | None:
 
 
 def _pool_name(implementation: Any) -> str | None:
-    """``prefork`` of ``celery.concurrency.prefork:TaskPool``."""
+    """Return ``prefork`` for ``celery.concurrency.prefork:TaskPool``."""
     path = one_line(implementation)
     return path.partition(":")[0].rpartition(".")[2] if path else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}  # a thousand nodes: Mapping would take four times as long
+    return value if isinstance(value, dict) else {}  # hot path: isinstance of Mapping takes four times as long
 
 
 def _list(value: Any) -> list[Any]:
@@ -177,15 +185,15 @@ def _list(value: Any) -> list[Any]:
 
 
 def _number(value: Any) -> Any:
-    """Nothing here is negative, and JSON has no NaN, infinity or number of 400 digits."""
+    """Return a number from 0 to ``MAX_NUMBER``, else ``None``, also for NaN and infinity."""
     return value if type(value) in (int, float) and 0 <= value <= MAX_NUMBER else None
 
 
 def one_line(value: Any) -> str | None:
-    """A text of a reply as it may be shown; ``None`` if it is no text.
+    """Return a text as a single printable line; ``None`` if the value is not a text.
 
-    At most ``MAX_TEXT`` characters; those that move the cursor, change colours or the
-    direction of writing, or are no characters at all become ``?``.
+    The text is cut to ``MAX_TEXT`` characters. Characters that are not printable become ``?``: control
+    characters (terminal escapes), changes of the text direction, and lone surrogates.
     """
     if not isinstance(value, str):
         return None
@@ -194,7 +202,7 @@ def one_line(value: Any) -> str | None:
     return "".join([one if one.isprintable() else "?" for one in value[:MAX_TEXT]])
 
 
-#: Command -> the attribute that its reply tells, and who reads it.
+#: Command -> attribute of ``Worker``, and the function that converts the reply.
 _READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "active_queues": ("queues", _queue_names),
     "active": ("running", _running),

@@ -1,10 +1,10 @@
-"""Names of reply queues that tell their owner, and the removal of those whose owner was killed.
+"""Names of reply queues, and the deletion of queues whose owner was killed.
 
-An AMQP broker drops an exclusive queue with its connection. On Redis a client
-that is killed leaves its binding for good, and the replies that still come. An
-expiry cannot clear that up: it ends the list, never the binding. So whoever opens
-a queue removes those of dead processes of its host, and those of other hosts
-whose lease is long over: the names of all are in the one set of bindings.
+An AMQP broker deletes an exclusive queue with its connection. On Redis, a killed client leaves its binding
+forever, and the replies that still arrive. An expiry does not help: it deletes the list, not the binding.
+The names of all queues are in one set of bindings, and each name identifies its owner. A process that opens
+a queue therefore deletes the queues of dead processes on its host, and the queues of other hosts whose
+lease has ended.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from uuid import uuid4
 
 PREFIX = "celery-health"
 
-#: How long a queue is used before its owner makes another one.
+#: How long a queue is used before its owner replaces it.
 LEASE_SECONDS = 3600
-#: The clocks of two hosts may differ by this much.
+#: Allowed difference between the clocks of two hosts.
 MARGIN_SECONDS = 600
 
 
-#: Names of queues that this process (or the one it was forked from) has now.
+#: Names of the queues that this process, or the one it was forked from, uses now.
 _in_use: set[str] = set()
 
 
 def new_name(lease_end: float, exchange: str) -> str:
-    """A name for this process's queue: ``celery-health.HOST.PID.LEASE_END.RANDOM.reply.celery.pidbox``.
+    """Return a name for a queue of this process: ``celery-health.HOST.PID.LEASE_END.RANDOM.reply.celery.pidbox``.
 
-    It ends as kombu's own names do: permissions for those cover it.
+    It ends like kombu's own names, so that permissions for those cover it.
 
     Arguments:
-        lease_end: seconds since the epoch; the queue is not used any longer.
+        lease_end: end of use, in seconds since the epoch.
         exchange: name of kombu's exchange for replies.
     """
     name = f"{PREFIX}.{_host()}.{os.getpid()}.{int(lease_end)}.{uuid4().hex}.{exchange}"
@@ -46,22 +46,29 @@ def new_name(lease_end: float, exchange: str) -> str:
 
 
 def abandon(name: str) -> None:
-    """This process uses the queue no longer; what is left of it counts as abandoned."""
+    """Mark a queue of this process as no longer in use."""
     _in_use.discard(name)
 
 
 def abandoned(channel: Any, exchange: str) -> list[str]:
-    """Queues of ours bound to ``exchange`` whose owner is gone.
+    """Return the names of our reply queues whose owner no longer exists.
 
     Arguments:
-        channel: of a virtual transport of kombu, which keeps bindings itself.
+        channel: of a kombu transport that keeps the bindings itself (virtual).
+        exchange: name of the exchange that the queues are bound to.
     """
     return [row[-1] for row in channel.get_table(exchange) if _is_abandoned(row[-1])]
 
 
 def delete(channel: Any, exchange: str, name: str) -> None:
-    """Delete a queue of ours and its binding, whoever made it."""
-    # The channel deletes what it knows to be bound: tell it.
+    """Delete a reply queue and its binding, also those of another process.
+
+    Arguments:
+        channel: of a kombu transport that keeps the bindings itself (virtual).
+        exchange: name of the exchange that the queue is bound to.
+        name: name of the queue.
+    """
+    # A channel deletes only bindings that it knows.
     channel.state.binding_declare(name, exchange, name, None)
     channel.queue_delete(name)
 
@@ -80,21 +87,21 @@ def _is_abandoned(name: str) -> bool:
 
 @functools.cache
 def _host() -> str:
-    """The same for processes that see each other's process ids, and for no others."""
+    """Return an id shared by the processes that see each other's process ids: one host, boot and pid namespace."""
     parts = [socket.gethostname()]
-    with suppress(OSError):  # Linux alone has these
+    with suppress(OSError):  # Linux only
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def _is_running(pid: int) -> bool:
-    if os.name != "posix":  # pragma: no cover  (there signal 0 would not be harmless; tests run on Linux)
+    if os.name != "posix":  # pragma: no cover  (signal 0 is harmless on POSIX only; tests run on Linux)
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # pragma: no cover  (another user's; root, as in CI, may signal every process)
+    except PermissionError:  # pragma: no cover  (another user's process; CI runs as root)
         return True
     return True

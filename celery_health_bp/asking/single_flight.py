@@ -1,10 +1,10 @@
-"""One check at a time, on a thread that its callers abandon at their deadline.
+"""Runs one call at a time for any number of callers, each with a deadline.
 
-Whatever a transport does, a caller gets an answer in time; and however many
-callers ask, there is one check under way, and at most one that is stuck.
+The work runs on its own thread. A caller stops waiting at its deadline, whatever the transport does. At
+most one call runs, and at most one thread is stuck.
 
-A caller may be a signal handler that has interrupted another caller at any
-place: nothing here waits for a lock that the interrupted one can hold.
+A caller may be a signal handler that has interrupted another caller at any point: no method waits for a
+lock that the interrupted caller can hold.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Runs ``work`` for all who ask while it runs.
+    """Runs ``work`` once for all callers that arrive while it runs.
 
     Arguments:
         work: called without arguments, never twice at the same time.
@@ -26,15 +26,18 @@ class SingleFlight(Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
         self._lock = threading.RLock()
-        self._working = threading.Lock()  # taken by the threads of runs alone
+        self._working = threading.Lock()  # only the threads that do the work take it
         self._run: _Run[T] | None = None
 
     def result(self, timeout_seconds: float) -> tuple[T, bool]:
-        """The result of the run under way, or of a new one; and whether it is of a new one.
+        """Wait for the current run, or start one.
+
+        Returns:
+            The result of ``work``, and whether this call started the run.
 
         Raises:
-            TimeoutError: it did not end in time; it goes on, and the next run
-                begins after it.
+            TimeoutError: the run did not end in time. It continues; the next run starts after it.
+            Exception: what ``work`` raised.
         """
         with self._lock:
             run = self._run
@@ -45,20 +48,20 @@ class SingleFlight(Generic[T]):
 
     def _start(self) -> _Run[T]:
         run: _Run[T] = _Run()
-        threading.Thread(target=self._fly, args=[run], name="celery-health-check", daemon=True).start()
+        threading.Thread(target=self._do, args=[run], name="celery-health-check", daemon=True).start()
         return run
 
-    def _fly(self, run: _Run[T]) -> None:
+    def _do(self, run: _Run[T]) -> None:
         with self._working:
             try:
                 run.value = self._work()
-            except BaseException as exc:  # handed to the callers, not swallowed
+            except BaseException as exc:  # raised in the callers
                 run.error = exc
         run.end()
 
 
 class _Run(Generic[T]):
-    """What a run came to. ``Event`` and ``Future`` have a lock that a caller holds for a moment; this has none."""
+    """The future of one run. ``Event`` and ``Future`` take a lock in the caller; this class does not."""
 
     def __init__(self) -> None:
         self.value: T | None = None
@@ -70,7 +73,7 @@ class _Run(Generic[T]):
         awake = threading.Lock()
         awake.acquire()
         self._callers.append(awake)
-        # Who ends the run says so before it wakes the callers: one of both is seen here.
+        # end() sets ``ended`` before it wakes the callers: a caller registered too late for the one sees the other.
         if not self.ended and not awake.acquire(timeout=max(0.0, timeout_seconds)):
             raise TimeoutError
         if self.error is not None:

@@ -1,4 +1,4 @@
-"""How long kombu's transports wait: options for each of them, and a Redis transport without retries."""
+"""Timeouts of kombu's transports: options for each of them, and a Redis transport without retries."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from typing import Any
 ONE_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 
-def limits(transport: type[Any], options: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-    """Options of a transport that bound each connect, read and write.
+def timeout_options(transport: type[Any], options: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+    """Return transport options that bound each connect, read and write.
 
     Arguments:
-        options: those that the app has.
+        transport: kombu's transport class.
+        options: the app's ``broker_transport_options``.
+        timeout_seconds: bound of one connect, read or write.
     """
     driver = transport.driver_type
     if driver == "redis":
         sockets = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
-        # Without its emulation of acks, kombu leaves the messages of others alone.
+        # With ack emulation, kombu may restore unacknowledged messages of other consumers.
         return {
             **ONE_RETRY,
             **sockets,
             "ack_emulation": False,
-            "sentinel_kwargs": _sentinels(options, timeout_seconds),
+            "sentinel_kwargs": _sentinel_options(options, timeout_seconds),
         }
     if driver == "amqp":
         return {**ONE_RETRY, "read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
-    if driver == "sqs":  # boto3 would wait and retry for minutes
+    if driver == "sqs":  # by default, boto3 waits and retries for minutes
         waits = {"connect_timeout": timeout_seconds, "read_timeout": timeout_seconds}
         once = {"retries": {"total_max_attempts": 1}}
         return {"client-config": {**waits, **once, **(options.get("client-config") or {})}}
-    if driver in ("memory", "filesystem"):  # these poll, once a second unless told otherwise
+    if driver in ("memory", "filesystem"):  # by default, these poll once a second
         return {"polling_interval": 0.01, **options}
     return {}
 
 
-def _sentinels(options: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
-    """How each sentinel is asked: one that is dead or frozen leaves time for the next one, and for the master."""
+def _sentinel_options(options: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:
+    """Return a third of the timeout for each sentinel: a dead one leaves time for the next, and for the master."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
@@ -46,8 +48,11 @@ def _sentinels(options: dict[str, Any], timeout_seconds: float) -> dict[str, Any
 
 
 @functools.cache
-def impatient(transport: type[Any]) -> type[Any]:
-    """kombu's Redis transport without redis-py's retries, without waiting when it closes, and right under a prefix."""
+def without_retries(transport: type[Any]) -> type[Any]:
+    """Return a subclass of kombu's Redis transport without redis-py's retries.
+
+    It also closes without waiting, closes its connections to sentinels, and respects ``global_keyprefix``.
+    """
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
@@ -56,18 +61,18 @@ def impatient(transport: type[Any]) -> type[Any]:
             return {**super()._connparams(asynchronous), "retry": Retry(NoBackoff(), 0)}
 
         def _has_queue(self, queue: str, **_: Any) -> bool:
-            # kombu (5.2 to 5.7) asks with EXISTS, and forgets global_keyprefix there: a passive declare
-            # would find no queue. The length that follows is right, 0 without a key, and needs no EXISTS.
+            # kombu (5.2 to 5.7) sends EXISTS without global_keyprefix: a passive declare would find no queue.
+            # The queue length that follows is correct without it: 0 if the key does not exist.
             return True
 
         def close(self) -> None:
-            self._in_poll = None  # a BRPOP under way: nobody wants its answer any more
+            self._in_poll = None  # else kombu waits here for the reply to a pending BRPOP
             super().close()
 
         def _disconnect_pools(self) -> None:
             pools = self._pool, self._async_pool
             super()._disconnect_pools()
-            for pool in pools:  # kombu leaves the connections to sentinels to the collector
+            for pool in pools:  # kombu leaves the connections to sentinels to the garbage collector
                 for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
                     sentinel.connection_pool.disconnect()
 
