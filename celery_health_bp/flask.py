@@ -1,4 +1,4 @@
-"""The Flask blueprint: translates between Flask and ``api``, decides nothing."""
+"""The Flask blueprint: passes requests to ``web.api``."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from .cli.command import health_command
 from .health import CeleryHealth
 from .web.api import Api
 
-#: Name of the variable that holds the rest of a path; no prefix has one of that name.
+#: Name of the URL variable for the rest of the path; unlikely in a user's prefix.
 REST = "celery_health_rest"
 
 
 class _Rest(PathConverter):
-    """The rest of a path, whatever it holds: werkzeug's own takes neither a leading slash nor a line break."""
+    """Matches the rest of any path. werkzeug's ``path`` converter matches neither a leading slash nor a line break."""
 
     regex = r"[\s\S]*?"
     part_isolating = False
 
 
 def create_blueprint(health: CeleryHealth) -> Blueprint:
-    """A blueprint with ``health/``, ``health/live/``, ``tasks/``, ``stats/`` and ``flask celery-health``.
+    """Return a blueprint with ``health/``, ``health/live/``, ``tasks/``, ``stats/`` and ``flask celery-health``.
 
     Register it with the prefix of your choice:
 
         app.register_blueprint(create_blueprint(health), url_prefix="/api/celery")
 
+    Arguments:
+        health: the Celery application to check.
+
     Raises:
-        TypeError: ``health`` is no ``CeleryHealth``.
+        TypeError: ``health`` is not a ``CeleryHealth``.
     """
     require(health, CeleryHealth, "create_blueprint", "CeleryHealth(celery_app)")
     api = Api(health)
@@ -45,13 +48,13 @@ def create_blueprint(health: CeleryHealth) -> Blueprint:
 
 
 def _add_routes(state: BlueprintSetupState, api: Api) -> None:
-    """Every path with every method, so that refusals too have our error body.
+    """Route every path below the prefix, with any method, so that 404 and 405 have our error body.
 
-    The rule is made without Flask's ``add_url_rule``, which cannot say "any method".
+    Flask's ``add_url_rule`` cannot route any method.
     """
     prefix = (state.url_prefix or "").rstrip("/")
     routes = {path.replace("/", "_"): f"/{path}/" for path in api.endpoints}
-    if prefix:  # without one, other paths are the application's
+    if prefix:  # without a prefix, other paths belong to the application
         state.app.url_map.converters[_Rest.__name__] = _Rest
         routes.update(root="/", not_found=f"/<{_Rest.__name__}:{REST}>")
 
@@ -65,10 +68,16 @@ def _add_routes(state: BlueprintSetupState, api: Api) -> None:
 
 
 def _answer(api: Api, path: str, /, **values: Any) -> Response:
-    """Answer a path below the prefix; ``values`` are those of the prefix's variables, and the rest of the path."""
-    current = request._get_current_object()  # type: ignore[attr-defined]  # the proxy looks it up each time
+    """Answer a path below the prefix.
+
+    Arguments:
+        api: the endpoints.
+        path: path of the endpoint.
+        values: URL variables: those of the prefix, and the rest of an unknown path.
+    """
+    current = request._get_current_object()  # type: ignore[attr-defined]  # the proxy looks it up at each access
     if REST in values:
         path = f"/{values[REST]}"
-    elif current.path.endswith("//"):  # werkzeug takes it for the path with one slash
+    elif current.path.endswith("//"):  # werkzeug matches it like the path with one slash
         path += "/"
     return api.respond(current, path)

@@ -1,7 +1,7 @@
-"""CeleryHealth: what the workers of one Celery app say, judged. No web framework.
+"""``CeleryHealth``: checks the workers of one Celery app, without a web framework.
 
-One check answers health, tasks, stats, metrics and the command: it asks all
-workers everything at once and is kept for ``cache_seconds``.
+Health, tasks, stats, metrics and the command share one check, which asks all workers everything at once and
+is cached for ``cache_seconds``.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class CeleryHealth:
-    """Health of one Celery application; share one instance in a process.
+    """Health checks of one Celery application. Thread-safe; use one instance per process.
 
     Arguments:
-        celery_factory: the Celery app, or a function that returns it and is called on
-            first use, once.
-        settings: ``None``: the app's ``celery_health`` configuration key, then
-            the environment, then the defaults.
+        celery_factory: the Celery app, or a function that returns it. The function is called once, on first
+            use.
+        settings: the settings. ``None``: they are read from the app's ``celery_health`` configuration key,
+            then from the environment, then from the defaults.
 
     Raises:
-        TypeError: an argument is of another type.
-        ConfigurationError: a setting in the environment is wrong, or of an app that is
-            given as such. Those of an app that a factory returns are known on first use.
+        TypeError: an argument has the wrong type.
+        ConfigurationError: a setting in the environment, or in the configuration of the given app, is wrong.
+            With a factory, the app's configuration is read on first use.
     """
 
     def __init__(self, celery_factory: Celery | Callable[[], Celery], settings: Settings | None = None) -> None:
@@ -56,64 +56,73 @@ class CeleryHealth:
             watch(celery_factory)
         if settings is not None:
             require(settings, Settings, "CeleryHealth", "Settings(...) or Settings.from_mapping({...})")
-            self._until_known = settings
+            self._initial_settings = settings
         elif given:
-            self._until_known = Settings.from_celery(celery_factory)  # looked at now, read on first use
+            self._initial_settings = Settings.from_celery(celery_factory)  # validated now, read again on first use
         else:
-            self._until_known = Settings.from_env()
+            self._initial_settings = Settings.from_env()
 
     @property
     def app(self) -> Celery:
-        """The injected Celery app.
+        """The Celery app; calls ``celery_factory`` on first use.
 
         Raises:
-            DeadlineExceeded: another thread still waits for the factory, or the factory itself asks.
+            DeadlineExceeded: another thread is still calling ``celery_factory``, or ``celery_factory`` itself
+                reads this property.
+            ConfigurationError: ``celery_factory`` did not return a Celery app.
         """
         if self._app is not None:
             return self._app
-        with self._first_use.alone(self._patience_seconds):
+        with self._first_use.alone(self._wait_seconds):
             return self._prepare_app()
 
     @property
     def settings(self) -> Settings:
-        """The settings in force.
+        """The settings; read from the app on first use if none were given.
 
         Raises:
-            ConfigurationError: the app's ``celery_health`` configuration is wrong.
+            ConfigurationError: the app's ``celery_health`` configuration is wrong; see also ``app``.
             DeadlineExceeded: see ``app``.
         """
         if self._settings is not None:
             return self._settings
-        with self._first_use.alone(self._patience_seconds):
+        with self._first_use.alone(self._wait_seconds):
             return self._prepare_settings()
 
     def check(self) -> HealthReport:
-        """The verdict, by ``timeout_seconds`` at the latest; the same object as long as nobody is asked again.
+        """Return the report, after ``timeout_seconds`` at the latest. Cached checks return the same object.
 
-        May be called by any thread, and by a signal handler.
+        Any thread and any signal handler may call it. A broker that cannot be reached makes the report
+        unhealthy and raises nothing.
+
+        Raises:
+            ConfigurationError: see ``settings``.
         """
         observation, report = self.observe(), self._report
         if report is None or report.observation is not observation:
-            settings, name = self._settings or self._until_known, self._app.main if self._app is not None else None
+            settings, name = self._settings or self._initial_settings, self._app.main if self._app is not None else None
             self._report = report = judge(observation, settings, app_argument(name, settings))
         return report
 
     def observe(self) -> Observation:
-        """What the workers say: of the last ``cache_seconds``, or asked now.
+        """Ask the workers, or return the last observation if it is younger than ``cache_seconds``.
 
-        A broker that cannot be reached is no exception but its ``problem``.
+        If the workers cannot be asked, the observation has a ``problem``; nothing is raised.
+
+        Raises:
+            ConfigurationError: see ``settings``.
         """
         try:
             observer = self._observer()
         except DeadlineExceeded as problem:
-            return Observation(time.time(), self._patience_seconds, problem=problem)
+            return Observation(time.time(), self._wait_seconds, problem=problem)
         return observer.observe()
 
     def ask(self) -> Observation:
-        """As ``observe``, for answers that would be wrong without a worker's reply.
+        """Return an observation like ``observe``, but raise if it lacks the reply of a worker.
 
         Raises:
-            CheckError: the workers could not be asked, or none answered.
+            CheckError: the workers could not be asked, none replied, or a reply was too long to be read.
         """
         observation = self.observe()
         if observation.problem is not None:
@@ -130,31 +139,34 @@ class CeleryHealth:
         return observation
 
     def job_counts(self) -> list[tuple[str | None, Counts]]:
-        """The job counts of all workers, each with its worker's name; of the whole fleet: ``None``.
+        """Return the job counts as pairs of worker name and counts.
+
+        With a store, there is one pair with the totals of the whole fleet, and its name is ``None``.
 
         Raises:
             StoreUnavailable: the store could not be read.
             CheckError: there is no store, and the workers could not be asked.
+            ConfigurationError: see ``settings``.
         """
         return self._observer().job_counts()
 
     def close(self) -> None:
-        """Close this process's connections; the next check opens new ones. Done by itself at exit."""
+        """Close this process's connections; the next check opens new ones. Called automatically at exit."""
         found = self._observers.get(os.getpid())
         if found is not None:
             found.close()
 
     def _observer(self) -> Observer:
-        # A forked child must not use its parent's connections, threads and locks.
+        # One per process: a forked child must not use its parent's connections, threads and locks.
         found = self._observers.get(os.getpid())
         if found is None:
-            with self._first_use.alone(self._patience_seconds):
+            with self._first_use.alone(self._wait_seconds):
                 found = self._observers.get(os.getpid()) or self._prepare_observer()
         return found
 
     @property
-    def _patience_seconds(self) -> float:
-        return self._until_known.timeout_seconds * (1 + GRACE)
+    def _wait_seconds(self) -> float:
+        return self._initial_settings.timeout_seconds * (1 + GRACE)
 
     def _prepare_app(self) -> Celery:
         if self._app is None:
@@ -168,6 +180,6 @@ class CeleryHealth:
         return self._settings
 
     def _prepare_observer(self) -> Observer:
-        made = self._observers[os.getpid()] = Observer(self._prepare_app(), self._prepare_settings())
-        atexit.register(made.close)
-        return made
+        created = self._observers[os.getpid()] = Observer(self._prepare_app(), self._prepare_settings())
+        atexit.register(created.close)
+        return created

@@ -1,4 +1,4 @@
-"""What one process holds to observe the workers: a connection, the last observation, the store of the job totals."""
+"""One process's connection to the workers, its last observation, and its store of job totals."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from .versions import warn_if_untested
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: A caller waits this fraction of ``timeout_seconds`` longer than the check may take.
+#: Fraction of ``timeout_seconds`` that a caller waits in addition to the deadline of the check.
 GRACE = 0.1
 
-#: A check waits at most this long for the id of the store, and less if its deadline is near.
+#: How long a check waits for the id of the store, at most; less if its deadline is near.
 ID_SECONDS = 0.2
 
 #: How long a silent worker stays in the report, in addition to ``cache_seconds``.
@@ -45,11 +45,11 @@ SILENT_SECONDS = 60
 
 
 class Observer:
-    """Observes the workers of one app for one process. Any thread may call it.
+    """Observes the workers of one app, in one process. Thread-safe.
 
     Arguments:
         app: the Celery app.
-        settings: deadlines, the cache and the store are taken from it.
+        settings: the queues to measure, deadlines, cache and store.
     """
 
     def __init__(self, app: Celery, settings: Settings) -> None:
@@ -61,22 +61,22 @@ class Observer:
         self._counts = SingleFlight(self._ask_counts)
         self._totals = SingleFlight(self._read_totals)
         self._agreement: Agreement | None = None
-        self._told_of_nothing_counted = False
+        self._warned_of_nothing_counted = False
         self._last: tuple[float, Observation] | None = None
         self._pid = os.getpid()
         self._store_found = _open_store(app, settings)
         warn_if_untested()
-        own_names(app)  # makes the app's tasks
+        own_names(app)  # finalizes the app, which creates its tasks
         self._queue_names: Collection[str] = settings.queues or ()
-        with suppress(Exception):  # wrong task_queues are for the check to tell
-            # Kept for a check that is overdue: what it waits for may be a lock that reading them takes.
+        with suppress(Exception):  # the check reports invalid task_queues
+            # Read now: an overdue check may hold the lock that reading them takes.
             self._queue_names = settings.queues or declared_queues(app)
-        with suppress(Exception):  # a wrong broker URL is for the check to tell
-            # Importing the transport takes as long as many checks: it is no part of a deadline.
+        with suppress(Exception):  # the check reports a wrong broker URL
+            # Imports the transport: that takes as long as many checks, and must not count for a deadline.
             share_no_locks(app)
 
     def close(self) -> None:
-        """Leave nothing on the broker; a check that is stuck is left to end by itself."""
+        """Delete the reply queue and close the connections; a check that is stuck is not waited for."""
         if self._pid == os.getpid() and self._fleet_lock.acquire(timeout=IO_TIMEOUT_SECONDS):
             try:
                 self._fleet.close()
@@ -86,24 +86,36 @@ class Observer:
             self._store_found.close()
 
     def observe(self) -> Observation:
-        """Return the last observation while it is younger than ``cache_seconds``, else a new one."""
+        """Return the last observation if it is younger than ``cache_seconds``, else a new one.
+
+        Failures are in ``Observation.problem``; nothing is raised.
+        """
         settings, last = self._settings, self._last
         if last is not None and time.monotonic() - last[0] < settings.cache_seconds:
             return last[1]
-        asked = time.monotonic()
-        patience = settings.timeout_seconds * (1 + GRACE)
+        began = time.monotonic()
+        wait_seconds = settings.timeout_seconds * (1 + GRACE)
         try:
-            observation, fresh = self._checks.result(patience)
+            observation, fresh = self._checks.result(wait_seconds)
         except TimeoutError:
-            return self._failed(asked, overdue(self._app, settings))
-        if not fresh and not self._is_sound(observation):
-            # That check began before we asked: the fault that it saw may be over.
+            return self._failed(began, overdue(self._app, settings))
+        if not fresh and not self._is_cacheable(observation):
+            # That check began before this call: its fault may be over.
             with suppress(TimeoutError):
-                observation, _ = self._checks.result(asked + patience - time.monotonic())
+                observation, _ = self._checks.result(began + wait_seconds - time.monotonic())
         return observation
 
     def job_counts(self) -> list[tuple[str | None, Counts]]:
-        """Read the totals from the store or, without one, the counts of each worker."""
+        """Return the totals from the store or, without a store, the counts of each worker.
+
+        Returns:
+            Pairs of worker name and counts; with a store, one pair with the name ``None``.
+
+        Raises:
+            StoreUnavailable: the store could not be read in time.
+            CheckError: there is no store, and the workers could not be asked in time.
+            ConfigurationError: the setting ``metrics_store`` is wrong.
+        """
         if self._store is not None:
             return [(None, self._totals_in_time(self._store))]
         try:
@@ -117,28 +129,32 @@ class Observer:
         try:
             while True:
                 totals, fresh = self._totals.result(end - time.monotonic())
-                if fresh:  # else the reading began before we asked, and may lack what was counted meanwhile
+                if fresh:  # else the read began before this call, and may lack the latest counts
                     return totals
         except TimeoutError:
             raise StoreUnavailable(f"job totals: {store} did not answer within {seconds:g} s") from None
 
     def _read_totals(self) -> Counts:
-        """Read the totals, on a thread of its own: a list of servers may each take their time."""
+        """Read the totals. Runs on the thread of ``SingleFlight``: each server of a list may use its timeout."""
         try:
-            recorder_of(self._app).flush()  # what this process ran eagerly belongs to the totals
-        except Exception:  # the workers' totals can be read all the same
+            recorder_of(self._app).flush()  # attempts that this process ran eagerly are part of the totals
+        except Exception:  # the workers' totals can still be read
             record_internal_error(self._app)
         return cast(Store, self._store).totals(self._settings.timeout_seconds)
 
     @property
     def _store(self) -> Store | None:
-        """Where the totals are; ``None``: the workers have them. Raises what is wrong with its setting."""
+        """The store of the job totals; ``None``: each worker keeps its counts.
+
+        Raises:
+            ConfigurationError: the setting ``metrics_store`` is wrong.
+        """
         if isinstance(self._store_found, ConfigurationError):
             raise ConfigurationError(str(self._store_found))
         return self._store_found
 
     def _check(self) -> Observation:
-        """One check, on a thread of its own."""
+        """Check once. Runs on the thread of ``SingleFlight``."""
         began = time.monotonic()
         try:
             with self._fleet_lock:
@@ -147,26 +163,26 @@ class Observer:
             observation = self._failed(began, problem)
         else:
             observation = self._annotated(observation_of(answers, time.monotonic() - began, self._notes()), began)
-        # Bad news is not kept: the first check after a fault must see that it is over.
-        self._last = (time.monotonic(), observation) if self._is_sound(observation) else None
+        # Unhealthy results are not cached: the first check after a fault must see that it is over.
+        self._last = (time.monotonic(), observation) if self._is_cacheable(observation) else None
         return observation
 
     def _annotated(self, observation: Observation, began: float) -> Observation:
-        """The observation, with what its workers do not count, and with those whose job totals go elsewhere."""
+        """Add notes on tasks that are not counted, and on workers that send their job totals to another store."""
         nothing = nothing_counted(observation.workers)
-        if nothing and not self._told_of_nothing_counted:
-            self._told_of_nothing_counted = True
+        if nothing and not self._warned_of_nothing_counted:
+            self._warned_of_nothing_counted = True
             warn(*nothing)
         notes = (*observation.not_known, *nothing, *partly_counted(observation.workers))
         left = max(0.0, began + self._settings.timeout_seconds - time.monotonic())
         try:
             self._agreement = self._agreement or Agreement(self._store)
-        except ConfigurationError:  # of the store: the scrape tells
+        except ConfigurationError:  # of the store: the scrape reports it
             return replace(observation, not_known=notes)
         strays, sentences = self._agreement.compare(observation.workers, min(ID_SECONDS, left / 2))
         return replace(observation, strays=strays, not_known=(*notes, *sentences))
 
-    def _is_sound(self, observation: Observation) -> bool:
+    def _is_cacheable(self, observation: Observation) -> bool:
         return judge(observation, self._settings, "").status != UNHEALTHY
 
     def _failed(self, began: float, problem: CheckError) -> Observation:
@@ -182,7 +198,7 @@ class Observer:
 
     def _ask_counts(self) -> list[tuple[str | None, Counts]]:
         recorder = recorder_of(self._app)
-        # A worker in this very process (memory://) answers for the same counts below.
+        # A worker in this process (memory://) sends the same counts in its reply below.
         local = Counts() if recorder.in_worker else recorder.ledger.copy()
         counts: list[tuple[str | None, Counts]] = [(recorder.name, local)] if local else []
         observation = self.observe()
@@ -199,7 +215,7 @@ class Observer:
 
 
 def _open_store(app: Celery, settings: Settings) -> Store | ConfigurationError | None:
-    """A wrong setting is for the scrape to tell: health does not need the store."""
+    """Return a configuration error instead of raising it: only scrapes need the store."""
     try:
         return open_store(app, settings)
     except ConfigurationError as error:
@@ -209,13 +225,18 @@ def _open_store(app: Celery, settings: Settings) -> Store | ConfigurationError |
 def _counts_of(node: str, rows: Any) -> Counts | None:
     try:
         return Counts.from_rows(rows)
-    except Exception:  # a reply comes from any version of this package, or from anybody
+    except Exception:  # a reply may come from another version of this package, or from an attacker
         logger.warning("the counts of %s cannot be read", node, exc_info=True)
         return None
 
 
 def overdue(app: Celery, settings: Settings) -> CheckError:
-    """The problem of a check that did not even come back to say what is wrong."""
+    """Return the error for a check that did not end in time.
+
+    Arguments:
+        app: the Celery app; its broker is named.
+        settings: ``timeout_seconds`` is named.
+    """
     try:
         place = broker_place(app)
     except CheckError as malformed:

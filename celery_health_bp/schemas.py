@@ -1,4 +1,4 @@
-"""Every field of every body, each with its description."""
+"""The JSON bodies: every field with its description."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _described(description: str) -> dict[str, Any]:
 
 
 class _OmitNone(Schema):
-    """A schema whose optional keys are left out where there is nothing to say."""
+    """A schema that leaves out optional keys whose value is ``None``."""
 
     optional: frozenset[str] = frozenset()
 
@@ -28,49 +28,49 @@ class _OmitNone(Schema):
 
 
 class _WorkersSchema(_OmitNone):
-    """Who answers: ``worker_count`` when there are enough, ``error`` when not."""
+    """The workers: with ``worker_count`` if enough workers reply, else with ``error``."""
 
     optional = frozenset({"worker_count", "error"})
 
-    healthy = fields.Boolean(**_described("At least min_workers workers answer."))
-    active_workers = fields.List(fields.String(), **_described("Node names of the workers that answer."))
-    worker_count = fields.Integer(**_described("Number of active workers, when there are enough."))
-    error = fields.String(**_described("Why the workers are not healthy."))
+    healthy = fields.Boolean(**_described("At least min_workers workers reply."))
+    active_workers = fields.List(fields.String(), **_described("Node names of the workers that reply."))
+    worker_count = fields.Integer(**_described("Number of active workers; missing if healthy is false."))
+    error = fields.String(**_described("Why healthy is false; missing if it is true."))
 
 
 class _WorkerDetailsSchema(Schema):
-    """One worker in ``details``; null is what its reply did not say."""
+    """One worker in ``details``; values that its replies do not contain are null."""
 
     name = fields.String(**_described("Node name."))
-    pool = fields.String(**_described("Kind of pool: prefork, threads, solo, gevent."))
+    pool = fields.String(**_described("Pool: prefork, threads, solo, gevent or eventlet."))
     concurrency = fields.Integer(**_described("Size of the pool."))
     processes = fields.List(fields.Integer(), **_described("Process ids of the pool."))
     queues = fields.List(fields.String(), **_described("Queues consumed."))
-    active = fields.Integer(**_described("Attempts running."))
-    reserved = fields.Integer(**_described("Messages prefetched and waiting."))
+    active = fields.Integer(**_described("Running attempts."))
+    reserved = fields.Integer(**_described("Prefetched messages that wait in the worker."))
     uptime_seconds = fields.Float(**_described("Seconds since the worker started."))
-    tasks_registered = fields.Integer(**_described("Tasks registered, without Celery's own."))
-    tasks_counted = fields.Integer(**_described("Registered tasks whose attempts are counted."))
+    tasks_registered = fields.Integer(**_described("Number of registered tasks, without Celery's own."))
+    tasks_counted = fields.Integer(**_described("Number of registered tasks whose attempts are counted."))
     tasks_not_counted = fields.List(fields.String(), **_described("Names of tasks that are not counted, at most five."))
 
 
 class _OtherApplicationSchema(Schema):
-    """A worker of another application on the same broker, which does not count."""
+    """A worker of another application on the same broker."""
 
     name = fields.String(**_described("Node name."))
     application = fields.String(**_described("Name of its Celery app."))
 
 
 class _DetailsSchema(Schema):
-    """What ``?verbose=1`` adds to the body of ``health/``."""
+    """The key ``details`` of ``health/``, present with ``?verbose=1``."""
 
-    workers = fields.List(fields.Nested(_WorkerDetailsSchema), **_described("One entry per worker that answered."))
-    age_seconds = fields.Float(**_described("Seconds since the workers were asked."))
-    duration_seconds = fields.Float(**_described("Seconds that asking them took."))
+    workers = fields.List(fields.Nested(_WorkerDetailsSchema), **_described("One entry per worker that replied."))
+    age_seconds = fields.Float(**_described("Seconds since the check."))
+    duration_seconds = fields.Float(**_described("Duration of the check in seconds."))
     other_applications = fields.List(
-        fields.Nested(_OtherApplicationSchema), **_described("Workers of other applications; they do not count.")
+        fields.Nested(_OtherApplicationSchema), **_described("Workers of other applications, not counted.")
     )
-    not_known = fields.List(fields.String(), **_described("What was not known, and why; which jobs are not counted."))
+    not_known = fields.List(fields.String(), **_described("Notes on what is not known or not counted."))
 
 
 class _HealthSchema(_OmitNone):
@@ -78,22 +78,22 @@ class _HealthSchema(_OmitNone):
 
     optional = frozenset({"details"})
 
-    status = fields.String(validate=validate.OneOf(STATUSES), **_described("The verdict."))
-    workers = fields.Nested(_WorkersSchema, **_described("Who answers."))
+    status = fields.String(validate=validate.OneOf(STATUSES), **_described("Status of Celery."))
+    workers = fields.Nested(_WorkersSchema, **_described("Workers that reply."))
     queues = fields.Dict(
         keys=fields.String(), values=fields.Integer(), **_described("Messages waiting per queue; -1: not known.")
     )
-    recommendations = fields.List(fields.String(), **_described("What a person on call can do."))
-    details = fields.Nested(_DetailsSchema, **_described("Only with verbose=1."))
+    recommendations = fields.List(fields.String(), **_described("Actions for the person on call."))
+    details = fields.Nested(_DetailsSchema, **_described("Present with verbose=1."))
 
 
 class _RunningTaskSchema(Schema):
-    """An attempt in a pool process."""
+    """A running attempt."""
 
     worker = fields.String(**_described("Node name."))
     task_name = fields.String(**_described("Registered name of the task."))
     task_id = fields.String(**_described("Id of the task."))
-    time_start = fields.Float(allow_none=True, **_described("Start in seconds since the epoch."))
+    time_start = fields.Float(allow_none=True, **_described("Start time in seconds since the epoch."))
 
 
 class _ScheduledTaskSchema(Schema):
@@ -102,29 +102,29 @@ class _ScheduledTaskSchema(Schema):
     worker = fields.String(**_described("Node name."))
     task_name = fields.String(**_described("Registered name of the task."))
     task_id = fields.String(**_described("Id of the task."))
-    eta = fields.String(allow_none=True, **_described("When it is due, ISO 8601."))
+    eta = fields.String(allow_none=True, **_described("ETA in ISO 8601."))
 
 
 class _TasksSchema(Schema):
-    """Body of ``GET tasks/``; task arguments never appear."""
+    """Body of ``GET tasks/``; it never contains task arguments."""
 
-    running = fields.List(fields.Nested(_RunningTaskSchema), **_described("Attempts in pool processes."))
-    scheduled = fields.List(fields.Nested(_ScheduledTaskSchema), **_described("Messages waiting for their ETA."))
-    running_count = fields.Integer(**_described("Running attempts, before the limit."))
+    running = fields.List(fields.Nested(_RunningTaskSchema), **_described("Running attempts."))
+    scheduled = fields.List(fields.Nested(_ScheduledTaskSchema), **_described("Messages that wait for their ETA."))
+    running_count = fields.Integer(**_described("Number of running attempts, regardless of the limit."))
 
 
 class _TaskStatsSchema(Schema):
-    """Counts of one task now."""
+    """Current numbers of one task."""
 
-    running = fields.Integer(**_described("Attempts in pool processes."))
-    scheduled = fields.Integer(**_described("Messages waiting for their ETA."))
+    running = fields.Integer(**_described("Number of running attempts."))
+    scheduled = fields.Integer(**_described("Number of messages that wait for their ETA."))
 
 
 class _StatsSchema(Schema):
     """Body of ``GET stats/``."""
 
-    total_running = fields.Integer(**_described("Attempts in pool processes."))
-    total_scheduled = fields.Integer(**_described("Messages waiting for their ETA."))
+    total_running = fields.Integer(**_described("Number of running attempts."))
+    total_scheduled = fields.Integer(**_described("Number of messages that wait for their ETA."))
     by_task_name = fields.Dict(
         keys=fields.String(), values=fields.Nested(_TaskStatsSchema), **_described("The same per registered name.")
     )
@@ -134,20 +134,25 @@ class _StatsSchema(Schema):
 
 
 class _ErrorSchema(Schema):
-    """The inside of an error body."""
+    """The key ``error`` of an error body."""
 
-    code = fields.String(**_described("Stable word for machines."))
-    message = fields.String(**_described("Sentence for people."))
+    code = fields.String(**_described("Stable code for machines."))
+    message = fields.String(**_described("Message for people."))
 
 
 class _ErrorBodySchema(Schema):
-    """Body of every answer from status 400 up."""
+    """Body of every error response. An unhealthy ``health/`` (503) keeps its own body."""
 
-    error = fields.Nested(_ErrorSchema, **_described("What went wrong."))
+    error = fields.Nested(_ErrorSchema, **_described("The error."))
 
 
 def health_body(report: HealthReport, *, verbose: bool = False) -> dict[str, Any]:
-    """The body of ``health/``."""
+    """Return the body of ``health/``.
+
+    Arguments:
+        report: the report to show.
+        verbose: add ``details``.
+    """
     healthy = report.healthy_workers
     return _dump(
         _HealthSchema,
@@ -167,7 +172,13 @@ def health_body(report: HealthReport, *, verbose: bool = False) -> dict[str, Any
 
 
 def tasks_body(running: Sequence[RunningTask], scheduled: Sequence[ScheduledTask], limit: int) -> dict[str, Any]:
-    """The body of ``tasks/`` with at most ``limit`` entries in each list."""
+    """Return the body of ``tasks/``.
+
+    Arguments:
+        running: running attempts.
+        scheduled: messages that wait for their ETA.
+        limit: maximum length of each list.
+    """
     return _dump(
         _TasksSchema,
         {"running": running[:limit], "scheduled": scheduled[:limit], "running_count": len(running)},
@@ -175,7 +186,7 @@ def tasks_body(running: Sequence[RunningTask], scheduled: Sequence[ScheduledTask
 
 
 def stats_body(observation: Observation) -> dict[str, Any]:
-    """The body of ``stats/``."""
+    """Return the body of ``stats/`` for an observation."""
     by_name: dict[str, dict[str, int]] = defaultdict(lambda: {"running": 0, "scheduled": 0})
     for kind, tasks in (("running", observation.running), ("scheduled", observation.scheduled)):
         for task in tasks:
@@ -192,7 +203,7 @@ def stats_body(observation: Observation) -> dict[str, Any]:
 
 
 def error_body(code: str, message: str) -> dict[str, Any]:
-    """The body of an error."""
+    """Return an error body with a stable code and a message for people."""
     return _dump(_ErrorBodySchema, {"error": {"code": code, "message": message}})
 
 
@@ -228,5 +239,5 @@ def _dump(schema: type[Schema], data: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _instance(schema: type[Schema]) -> Schema:
-    """Made once: that costs more than an answer of it."""
+    """Cached: creating a schema costs more than dumping one."""
     return schema()

@@ -1,1 +1,1 @@
-"""The commands: one report, one rendering, one set of options and exit codes."""
+"""The command line: the health command and ``celery-health-assets``."""

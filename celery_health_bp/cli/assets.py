@@ -1,4 +1,4 @@
-"""``celery-health-assets``: prints or writes the Prometheus and Grafana files for your application."""
+"""``celery-health-assets``: prints or writes the packaged Prometheus and Grafana files with the user's names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _matching(pattern: str, allowed: str, is_allowed: Callable[[str], bool] = bool) -> Callable[[str], str]:
-    """A type of click: text that matches the whole pattern."""
+    """Return a click type for text.
+
+    Arguments:
+        pattern: regular expression that the whole text must match.
+        allowed: description of what is allowed, for the error message.
+        is_allowed: additional check.
+    """
 
     def parse(value: str) -> str:
         if not re.fullmatch(pattern, value, re.ASCII) or not is_allowed(value):
@@ -31,7 +37,12 @@ def _matching(pattern: str, allowed: str, is_allowed: Callable[[str], bool] = bo
 
 
 def _number(is_allowed: Callable[[float], bool], allowed: str) -> Callable[[str], float]:
-    """A type of click: a number; click's own lets ``nan`` pass any range."""
+    """Return a click type for a number. click's own ``FloatRange`` accepts ``nan``.
+
+    Arguments:
+        is_allowed: check of the number; ``nan`` fails any comparison.
+        allowed: description of what is allowed, for the error message.
+    """
 
     def parse(value: str) -> float:
         try:
@@ -49,7 +60,7 @@ def _up_to_a_year(duration: str) -> bool:
     return monitoring.seconds_of(duration) <= 365 * monitoring.UNITS_SECONDS["d"]
 
 
-#: As Prometheus reads it: units from the longest to the shortest, each once.
+#: Duration as Prometheus parses it: each unit once, from the longest to the shortest.
 _UNITS = r"(?=\d)(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?"
 DURATION = _matching(
     rf"(?=.*[1-9]){_UNITS}", "a duration above 0 such as 30s, 5m or 1h30m, at most 365d", _up_to_a_year
@@ -73,7 +84,7 @@ def main() -> None:
 
 
 def _shared(command: _Command) -> _Command:
-    """The options that all files have."""
+    """Add the options that all commands share."""
     for option in (
         click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write this file instead."),
         click.option("--job", type=JOB, metavar="NAME", help="Name of the scrape job.  [default: NAMESPACE-celery]"),
@@ -122,7 +133,7 @@ def alerts(
         window=window,
         hold=hold,
     )
-    _give(monitoring.alerts(Names(settings.namespace, job), thresholds, docs), output)
+    _write(monitoring.alerts(Names(settings.namespace, job), thresholds, docs), output)
 
 
 @main.command()
@@ -145,9 +156,9 @@ def scrape(
         raise click.UsageError("--target and --kubernetes exclude each other.")
     names = Names(_settings(namespace=namespace).namespace, job)
     if pod_name:
-        _give(monitoring.scrape_kubernetes(names, pod_name, interval), output)
+        _write(monitoring.scrape_kubernetes(names, pod_name, interval), output)
     else:
-        _give(monitoring.scrape(names, targets, interval), output)
+        _write(monitoring.scrape(names, targets, interval), output)
 
 
 @main.command()
@@ -157,18 +168,18 @@ def scrape(
 )
 def dashboard(namespace: str | None, job: str | None, output: Path | None, window: str) -> None:
     """The dashboard for Grafana; it shows what the recording rules record."""
-    _give(monitoring.dashboard(Names(_settings(namespace=namespace).namespace, job), window), output)
+    _write(monitoring.dashboard(Names(_settings(namespace=namespace).namespace, job), window), output)
 
 
 def _settings(**given: Any) -> Settings:
-    """The settings, of which those given on the command line win."""
+    """Return the settings from the environment, with the options of the command line on top."""
     try:
         return Settings.from_mapping({key: value for key, value in given.items() if value is not None})
     except ConfigurationError as exc:
         raise click.UsageError(str(exc)) from exc
 
 
-def _give(text: str, output: Path | None) -> None:
+def _write(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
         return

@@ -1,4 +1,4 @@
-"""``celery -A proj health``: the command as Celery finds it by its entry point."""
+"""``celery -A proj health``: the entry point of the group ``celery.commands``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .command import health_command
 
 
 def _health_of_app() -> CeleryHealth:
-    """Health of the app that ``-A`` names, with the settings that the app carries."""
+    """Return the health of the app given by ``-A``, with the settings of its configuration."""
     app = click.get_current_context().obj.app
     settings = Settings.from_celery(app)
     started_with = _app_of_command(sys.argv[1:]) or os.environ.get("CELERY_APP") or os.environ.get("APP")
@@ -25,7 +25,7 @@ def _health_of_app() -> CeleryHealth:
 
 
 def _app_of_command(arguments: list[str]) -> str | None:
-    """The value of ``-A``; Celery keeps the app that it names, not the name."""
+    """Return the value of ``-A``: Celery stores the app, not the argument."""
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         found = re.fullmatch(r"-A=?(.*)|--app(?:=(.*))?", argument)
         if found:

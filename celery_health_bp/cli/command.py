@@ -1,4 +1,4 @@
-"""The one command behind ``flask celery-health``, ``celery health`` and ``manage.py celery_health``."""
+"""The command behind ``flask celery-health``, ``celery health`` and ``manage.py celery_health``."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from ..settings import Settings
 from .options import OPTIONS, Options
 from .render import fitted, headline, lines, nagios_line, nagios_unknown
 
-#: 2 is click's code for wrong usage, and reserved by Docker: never a verdict.
+#: Never 2: click exits with 2 on wrong usage, and Docker reserves it.
 EXIT_CODES = {HEALTHY: 0, DEGRADED: 0, UNHEALTHY: 1}
 EXIT_USAGE = 2
-#: Monitoring plugins give 1, 2 and 3 meanings of their own.
+#: Exit codes of monitoring plugins: OK, WARNING, CRITICAL; and UNKNOWN.
 NAGIOS_EXIT_CODES = {HEALTHY: 0, DEGRADED: 1, UNHEALTHY: 2}
 NAGIOS_UNKNOWN = 3
 
 COLOURS = {HEALTHY: "green", DEGRADED: "yellow", UNHEALTHY: "red"}
-#: Where nobody has set up logging, Python prints warnings on standard error: not those that the report has.
+#: Without logging configured, Python prints warnings on standard error. This handler drops those that are also
+#: in the report.
 SILENT = logging.NullHandler()
 HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 
 
 class _Command(click.Command):
-    """Tells Nagios of wrong usage too: click's 2 is its CRITICAL."""
+    """Reports wrong usage as UNKNOWN with ``--nagios``: click's exit code 2 would mean CRITICAL."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         nagios = "--nagios" in args
@@ -53,7 +54,12 @@ class _Command(click.Command):
 
 
 def health_command(find_health: Callable[[], CeleryHealth], name: str) -> click.Command:
-    """The command; ``find_health`` is called when it runs."""
+    """Return the click command.
+
+    Arguments:
+        find_health: called when the command runs.
+        name: name of the command.
+    """
 
     def command(**options: Any) -> None:
         """Say whether Celery works.
@@ -66,13 +72,18 @@ def health_command(find_health: Callable[[], CeleryHealth], name: str) -> click.
 
 
 def unknown(message: str) -> int:
-    """Tell Nagios that there is no verdict; the exit code."""
+    """Print a line with the state UNKNOWN for Nagios, and return the exit code."""
     click.echo(nagios_unknown(message))
     return NAGIOS_UNKNOWN
 
 
 def run(find_health: Callable[[], CeleryHealth], options: Options) -> int:
-    """Check and print, on standard output the report alone; the exit code."""
+    """Check, print the report on standard output, and return the exit code.
+
+    Arguments:
+        find_health: returns the health to check; its errors are printed too.
+        options: the options of the command.
+    """
     notes.addHandler(SILENT)
     try:
         options.check()
@@ -95,7 +106,7 @@ def run(find_health: Callable[[], CeleryHealth], options: Options) -> int:
 
 
 def _check(health: CeleryHealth, options: Options) -> HealthReport:
-    """Print one report, or one after the other; the last one is returned."""
+    """Print one report, or with ``--watch`` one after another until Ctrl-C; return the last one."""
     report = None
     while True:
         try:
@@ -111,7 +122,7 @@ def _check(health: CeleryHealth, options: Options) -> HealthReport:
 
 
 def _screen(report: HealthReport, settings: Settings, options: Options) -> str:
-    """The report; one of many begins with its time, and takes the place of the last one on a terminal."""
+    """Return the text to print. With ``--watch``, it begins with the time, and replaces the last one on a terminal."""
     text = render(report, settings, options)
     if options.watch is None or options.nagios or options.format == "json":
         return text
@@ -119,11 +130,11 @@ def _screen(report: HealthReport, settings: Settings, options: Options) -> str:
     if not sys.stdout.isatty():
         return text
     columns, rows = shutil.get_terminal_size()
-    return HOME_AND_CLEAR + fitted(text, columns, rows - 1)  # the cursor stands in the last one
+    return HOME_AND_CLEAR + fitted(text, columns, rows - 1)  # the cursor takes the last row
 
 
 def render(report: HealthReport, settings: Settings, options: Options) -> str:
-    """The report as the options want it."""
+    """Return the report in the format that the options select."""
     if options.nagios:
         return nagios_line(report, settings)
     if options.format == "json":
@@ -136,7 +147,7 @@ def render(report: HealthReport, settings: Settings, options: Options) -> str:
 
 
 def _json_body(report: HealthReport, *, verbose: bool) -> dict[str, Any]:
-    """The body of ``health/``; with the tasks of ``tasks/`` beside it, null where they are not known."""
+    """Return the body of ``health/``. With ``verbose``, add the keys of ``tasks/``, null if they are not known."""
     body = health_body(report, verbose=verbose)
     observation = report.observation
     if verbose and observation.workers and observation.problem is None and not observation.unread:

@@ -1,4 +1,4 @@
-"""The options of the command: for click, which Flask and Celery use, and for Django's argparse."""
+"""The options of the health command, for click (Flask, Celery) and argparse (Django)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ WATCH_SECONDS, MIN_WATCH_SECONDS = 2.0, 0.1
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for; the fields are the options of the command.
+    """The values of the options.
 
     Attributes:
+        verbose: add workers, queues, running and scheduled tasks.
         format: one of ``FORMATS``.
-        timeout: deadline in seconds; ``None``: the setting.
-        watch: seconds between two checks; ``None``: one check.
-        color: ``None``: on a terminal, without ``NO_COLOR``.
+        timeout: deadline of a check in seconds; ``None``: the setting ``timeout_seconds``.
+        watch: seconds between two checks; ``None``: check once.
+        nagios: print one line in the format of monitoring plugins.
+        color: ``None``: on a terminal, unless ``NO_COLOR`` is set.
     """
 
     verbose: bool = False
@@ -32,10 +34,10 @@ class Options:
     color: bool | None = None
 
     def check(self) -> None:
-        """Refuse what cannot be; values may come from code too, such as Django's ``call_command``.
+        """Validate the values, which may also come from code (Django's ``call_command``).
 
         Raises:
-            ConfigurationError: names the option and what is allowed.
+            ConfigurationError: a value is not allowed. The message names the option and what is allowed.
         """
         if self.format not in FORMATS:
             raise ConfigurationError(f"--format takes {' or '.join(FORMATS)}, not {self.format!r}")

@@ -1,4 +1,4 @@
-"""A report as text for people, and as one line for Nagios. Pure."""
+"""Renders a report as text for people, or as one line for Nagios. No I/O."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from click import unstyle
 from ..report import DEGRADED, HEALTHY, UNHEALTHY, HealthReport, Observation, Worker
 from ..settings import Settings
 
-#: What fits a terminal of 80 columns beside an id of 36 and a time of 25.
+#: Maximum length of a name: fits 80 columns beside an id (36) or a time (25).
 MAX_NAME = 40
-#: Words of the monitoring-plugins guidelines.
+#: States of the monitoring-plugins guidelines.
 NAGIOS = {HEALTHY: "OK", DEGRADED: "WARNING", UNHEALTHY: "CRITICAL"}
 
-#: What a label of performance data cannot hold.
+#: Replaces characters that a label of performance data must not contain.
 NO_LABEL = str.maketrans(dict.fromkeys("'=|", "_"))
 
 
 def headline(report: HealthReport, settings: Settings) -> str:
-    """The verdict and why, on one line."""
+    """Return the status and its reason, on one line."""
     count = len(report.active_workers)
     workers = "1 worker answers" if count == 1 else f"{count} workers answer"
     if report.error:
@@ -34,7 +34,7 @@ def headline(report: HealthReport, settings: Settings) -> str:
 
 
 def nagios_line(report: HealthReport, settings: Settings) -> str:
-    """One line with performance data, as monitoring plugins print it."""
+    """Return one line with performance data, as monitoring plugins print it."""
     state, _, why = headline(report, settings).partition(": ")
     lengths = [
         f"'queue_{name.translate(NO_LABEL)}'={length};{settings.queue_length_threshold}"
@@ -46,12 +46,18 @@ def nagios_line(report: HealthReport, settings: Settings) -> str:
 
 
 def nagios_unknown(message: str) -> str:
-    """The line of a check that came to no verdict."""
+    """Return the line for a check without a result."""
     return f"CELERY UNKNOWN - {' '.join(message.split()).replace('|', '/')}"
 
 
 def fitted(text: str, columns: int, rows: int) -> str:
-    """As many lines as so many rows have room for; the last one says how many more there are."""
+    """Cut a text to the height of a terminal; the last line then names the number of lines left out.
+
+    Arguments:
+        text: lines, possibly with colours.
+        columns: width of the terminal; longer lines take several rows.
+        rows: number of rows to fill.
+    """
     every = text.splitlines()
     heights = [max(1, -(-len(unstyle(line)) // max(1, columns))) for line in every]
     if sum(heights) <= rows:
@@ -61,7 +67,7 @@ def fitted(text: str, columns: int, rows: int) -> str:
 
 
 def lines(report: HealthReport, settings: Settings, *, verbose: bool) -> list[str]:
-    """What stands below the headline."""
+    """Return the lines below the headline."""
     text = [f"Recommendation: {advice}" for advice in report.recommendations]
     if verbose:
         return text + _details(report, settings)
@@ -110,13 +116,13 @@ def _worker_row(worker: Worker) -> Sequence[str]:
 
 
 def _counted(worker: Worker) -> str:
-    """Tasks that are counted, of those registered."""
+    """Return counted/registered tasks."""
     counted = _known(worker.tasks_counted)
     return counted if worker.tasks is None else f"{counted}/{worker.tasks.registered}"
 
 
 def _tasks(title: str, when: str, tasks: list[tuple[str, str, str, str]], *, known: bool) -> list[str]:
-    """Two short lines a task: a name, an id and a worker do not fit 80 columns side by side."""
+    """Return two lines per task: name, id and worker do not fit into 80 columns."""
     if not tasks:
         return ["", f"{title}: {'none' if known else 'not known'}"]
     width = max(len(time) for *_, time in tasks)
@@ -134,7 +140,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _shortened(text: str) -> str:
-    """The end of a long name: it tells more than the beginning."""
+    """Return the end of a long name, which is more specific than its beginning."""
     return text if len(text) <= MAX_NAME else f"...{text[3 - MAX_NAME :]}"
 
 
@@ -143,7 +149,7 @@ def _age(start: float | None, observation: Observation) -> str:
 
 
 def _eta(eta: str | None) -> str:
-    """ISO 8601 to the second."""
+    """Return the ETA without fractions of a second and time zone."""
     return (eta or "?").partition(".")[0].partition("+")[0]
 
 

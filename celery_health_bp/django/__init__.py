@@ -1,7 +1,7 @@
-"""For Django: a management command and a system check. The endpoints need neither.
+"""The Django app: a management command and a system check. The endpoints do not need it.
 
-``CELERY_HEALTH`` in the settings holds the fields of ``Settings`` and ``app``, the
-dotted path of the Celery app; without it the project's default app is used.
+The setting ``CELERY_HEALTH`` is a dict with the fields of ``Settings``, and ``app``: the Celery app or its
+dotted path. Without ``app``, the project's default app is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..settings import Settings, without_app
 
 
 def health_of_project() -> CeleryHealth:
-    """Health of the Django project's Celery app, with the settings in ``CELERY_HEALTH``.
+    """Return the ``CeleryHealth`` of the Django project, with the settings in ``CELERY_HEALTH``.
 
     Raises:
         ConfigurationError: a setting is wrong, or ``app`` cannot be imported.
@@ -33,7 +33,7 @@ def health_of_project() -> CeleryHealth:
 
 
 def _celery_app(path: Any) -> Celery:
-    """The app that ``CELERY_HEALTH["app"]`` names, or is."""
+    """Return the app for ``CELERY_HEALTH["app"]``: an app, its dotted path, or ``None``."""
     if path is None:
         return current_app._get_current_object()
     try:

@@ -1,4 +1,4 @@
-"""The Django app: registers the system check."""
+"""The Django app configuration: registers the system check."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from . import health_of_project
 
 
 class CeleryHealthConfig(AppConfig):  # type: ignore[misc]  # django ships no types
-    """``celery_health_bp.django`` in ``INSTALLED_APPS``."""
+    """The app ``celery_health_bp.django`` for ``INSTALLED_APPS``."""
 
     name = "celery_health_bp.django"
     label = "celery_health"
     verbose_name = "Celery health"
 
     def ready(self) -> None:
-        """Have ``manage.py check`` look at ``CELERY_HEALTH``."""
+        """Register the check of ``CELERY_HEALTH`` for ``manage.py check``."""
         register(check_settings)
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """An error that names the wrong setting; asks no worker."""
+    """Return an error that names the wrong setting, if there is one; does not connect to the broker."""
     try:
         health_of_project()
     except ConfigurationError as exc:

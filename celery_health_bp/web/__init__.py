@@ -1,1 +1,1 @@
-"""Requests and answers without a web framework."""
+"""The HTTP endpoints and ``/metrics``, without a web framework."""

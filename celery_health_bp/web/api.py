@@ -1,7 +1,6 @@
-"""The endpoints without a web framework: a werkzeug request in, a response out.
+"""The endpoints as functions from a werkzeug request to a werkzeug response.
 
-The Flask blueprint and the WSGI application both answer with this, so that
-they cannot differ.
+The Flask blueprint and the WSGI application share them, so that they always answer the same.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import hmac
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from werkzeug.datastructures import MultiDict
@@ -25,7 +24,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD")
 DEFAULT_LIMIT = 1000
-#: Values of a yes-or-no parameter; without one, as in ``?verbose``, it is a yes.
+#: Accepted values of a boolean parameter; ``?verbose`` without a value is true.
 TRUTHS = {
     "": True, "1": True, "true": True, "yes": True, "on": True,
     "0": False, "false": False, "no": False, "off": False,
@@ -33,7 +32,14 @@ TRUTHS = {
 
 
 class Refusal(Exception):
-    """The request cannot be answered: status, stable code, sentence, extra headers."""
+    """Raised to answer a request with an error body.
+
+    Arguments:
+        status: HTTP status.
+        code: stable code for machines.
+        message: sentence for people.
+        headers: additional response headers.
+    """
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -44,15 +50,15 @@ class Refusal(Exception):
 
 
 class Api:
-    """The endpoints over one ``CeleryHealth``.
+    """The endpoints for one ``CeleryHealth``.
 
     Attributes:
-        endpoints: path without slashes at its ends -> what answers it.
+        endpoints: path without leading and trailing slash -> function that answers it.
     """
 
     def __init__(self, health: CeleryHealth) -> None:
         self._health = health
-        self._written: tuple[HealthReport, str] | None = None
+        self._cached_body: tuple[HealthReport, str] | None = None
         self.endpoints: dict[str, Callable[[Request], Response]] = {
             "health": self._answer_health,
             "health/live": self._answer_live,
@@ -61,22 +67,13 @@ class Api:
         }
 
     def respond(self, request: Request, path: str) -> Response:
-        """The answer to a request for ``path`` below the prefix; never raises."""
-        try:
-            response = self._route(request, path)
-        except Refusal as refusal:
-            response = _json(error_body(refusal.code, refusal.message), refusal.status)
-            response.headers.update(refusal.headers)
-        except CheckError as problem:
-            response = _json(error_body(problem.code, str(problem)), 503)
-        except ConfigurationError as exc:  # a sentence of our own, without secrets
-            logger.error("answering %s failed: %s", request.path, exc)
-            response = _json(error_body("configuration_error", str(exc)), 500)
-        except Exception:  # the edge: log it, tell nothing
-            logger.exception("answering %s failed", request.path)
-            response = _json(error_body("internal_error", "The answer could not be made; see the log"), 500)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        """Answer a request; never raises.
+
+        Arguments:
+            request: its method, query string and headers are used.
+            path: the path below the prefix, with or without leading and trailing slash.
+        """
+        return answer_safely(lambda: self._route(request, path), f"answering {request.path}")
 
     def _route(self, request: Request, path: str) -> Response:
         answer = self.endpoints.get(path.removeprefix("/").removesuffix("/"))
@@ -89,9 +86,9 @@ class Api:
         verbose = _flag(request, "verbose")
         if verbose:
             authorize(request, self._health)
-        known = is_authorized(request, self._health)
+        authorized = is_authorized(request, self._health)
         report = self._health.check()
-        if not known:
+        if not authorized:
             text = _text({"status": report.status})
         elif verbose:
             text = _text(health_body(report, verbose=True))
@@ -100,10 +97,10 @@ class Api:
         return _response(text, 503 if report.status == UNHEALTHY else 200)
 
     def _plain_health(self, report: HealthReport) -> str:
-        """The body that probes read, written once for each report."""
-        if self._written is None or self._written[0] is not report:
-            self._written = (report, _text(health_body(report)))
-        return self._written[1]
+        """Return the body without details; cached until the next report."""
+        if self._cached_body is None or self._cached_body[0] is not report:
+            self._cached_body = (report, _text(health_body(report)))
+        return self._cached_body[1]
 
     def _answer_live(self, request: Request) -> Response:
         return _json({"status": "alive"}, 200)
@@ -122,22 +119,57 @@ class Api:
         return _json(stats_body(self._health.ask()), 200)
 
 
+def answer_safely(answer: Callable[[], Response], doing: str) -> Response:
+    """Call ``answer``, and convert any exception to a response with an error body. Never raises.
+
+    Arguments:
+        answer: returns the response.
+        doing: what a log line about an error says first, such as ``answering /health/``.
+    """
+    try:
+        return answer()
+    except Refusal as refusal:
+        return error_response(refusal.status, refusal.code, refusal.message, refusal.headers)
+    except CheckError as problem:
+        return error_response(503, problem.code, str(problem))
+    except ConfigurationError as exc:  # our own sentence, without secrets
+        logger.error("%s failed: %s", doing, exc)
+        return error_response(500, "configuration_error", str(exc))
+    except Exception:  # log the traceback, do not show it to the client
+        logger.exception("%s failed", doing)
+        return error_response(500, "internal_error", "The answer could not be made; see the log")
+
+
+def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response with an error body.
+
+    Arguments:
+        status: HTTP status.
+        code: stable code for machines.
+        message: sentence for people.
+        headers: additional response headers.
+    """
+    response = _json(error_body(code, message), status)
+    response.headers.update(headers or {})
+    return response
+
+
 def check_method(request: Request) -> None:
-    """Refuse what is neither GET nor HEAD."""
+    """Raise ``Refusal`` unless the method is GET or HEAD."""
     if request.method not in METHODS:
         message = f"Only {' and '.join(METHODS)} are answered"
         raise Refusal(405, "method_not_allowed", message, {"Allow": ", ".join(METHODS)})
 
 
 def authorize(request: Request, health: CeleryHealth) -> None:
-    """Refuse a request without the access token, where one is set."""
+    """Raise ``Refusal`` if an access token is set and the request does not carry it."""
     if not is_authorized(request, health):
         message = "Give the access token as 'Authorization: Bearer TOKEN'"
         raise Refusal(401, "unauthorized", message, {"WWW-Authenticate": 'Bearer realm="celery_health"'})
 
 
 def is_authorized(request: Request, health: CeleryHealth) -> bool:
-    """Whether the request carries the access token, or none is set; in constant time."""
+    """Return whether the request carries the access token, or none is set; compares in constant time."""
     token = health.settings.access_token
     if token is None:
         return True
@@ -146,17 +178,10 @@ def is_authorized(request: Request, health: CeleryHealth) -> bool:
     return same and scheme.lower() == "bearer"
 
 
-def refusal_response(refusal: Refusal) -> Response:
-    """The error body of a refusal."""
-    response = _json(error_body(refusal.code, refusal.message), refusal.status)
-    response.headers.update({**refusal.headers, "Cache-Control": "no-store"})
-    return response
-
-
 def _arguments(request: Request) -> MultiDict[str, str]:
     try:
         return request.args
-    except UnicodeDecodeError:  # raw bytes, which some servers let through
+    except UnicodeDecodeError:  # raw bytes, which some servers pass on
         raise Refusal(400, "invalid_parameter", "The query string is not percent-encoded UTF-8") from None
 
 
@@ -191,4 +216,4 @@ def _text(body: dict[str, Any]) -> str:
 
 
 def _response(text: str, status: int) -> Response:
-    return Response(text, status=status, mimetype="application/json")
+    return Response(text, status=status, mimetype="application/json", headers={"Cache-Control": "no-store"})

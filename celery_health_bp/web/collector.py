@@ -1,7 +1,7 @@
-"""Everything that ``/metrics`` shows, read at scrape: job counts, workers, queues, verdict.
+"""The Prometheus collector: job counts, workers, queues and status, read at each scrape.
 
-A source that cannot be read leaves its families out and says so in
-``celery_health_scrape_success``; the scrape itself never fails.
+If a source cannot be read, its families are left out and ``celery_health_scrape_success`` is 0 for it; the
+scrape itself succeeds.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ HELP = {
 
 
 class CeleryCollector(Collector):
-    """A prometheus_client collector over one ``CeleryHealth``.
+    """A prometheus_client collector for one ``CeleryHealth``.
 
     Arguments:
-        health: asked once per scrape; its cache and its deadline hold.
+        health: checked once per scrape, within its deadline; it may return a cached report.
     """
 
     def __init__(self, health: CeleryHealth) -> None:
@@ -53,11 +53,11 @@ class CeleryCollector(Collector):
         self._warned_of_unreadable = False
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask the workers."""
+        """Return no families, so that registering the collector does not ask the workers."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All families, each exactly once."""
+        """Yield every family once."""
         success = GaugeMetricFamily("celery_health_scrape_success", "1 if the source was read.", labels=["source"])
         seconds = GaugeMetricFamily(
             "celery_health_scrape_duration_seconds", "Time to read the source in seconds.", labels=["source"]
@@ -65,7 +65,7 @@ class CeleryCollector(Collector):
         began = time.monotonic()
         report = self._health.check()
         asked = report.observation.problem is None
-        # Without remote control the queues are read although nobody can be asked.
+        # Without remote control, the queues can be read but the workers cannot be asked.
         lengths_read = (asked or bool(report.queues)) and all(length >= 0 for length in report.queues.values())
         for source, read in (("workers", asked), ("queues", lengths_read)):
             success.add_metric([source], int(read))
@@ -74,9 +74,9 @@ class CeleryCollector(Collector):
 
         began = time.monotonic()
         counts = self._job_counts()
-        # Totals that workers send elsewhere, or cannot send, are missing in those that were read.
-        arriving = not report.observation.strays and not any(worker.failing for worker in report.observation.workers)
-        success.add_metric(["store"], int(counts is not None and arriving))
+        # The totals lack what workers send to another store, or cannot send.
+        complete = not report.observation.strays and not any(worker.failing for worker in report.observation.workers)
+        success.add_metric(["store"], int(counts is not None and complete))
         seconds.add_metric(["store"], time.monotonic() - began)
         if counts is not None:
             yield from job_families(counts, self._health.settings.namespace, self._bounds())
@@ -120,7 +120,7 @@ def _fleet_families(report: HealthReport, asked: bool) -> Iterator[Metric]:
         if queue.consumers is not None:
             consumers.add_metric([name], queue.consumers)
     yield consumers
-    # Every node that answers, also one that consumes nothing: the status tells that.
+    # Includes workers that consume no queue; the status tells them apart.
     workers = report.observation.workers
     yield GaugeMetricFamily("celery_workers", "Workers that answer.", value=len(workers))
     for name, (help_text, value_of) in WORKER_GAUGES.items():
@@ -132,7 +132,7 @@ def _fleet_families(report: HealthReport, asked: bool) -> Iterator[Metric]:
         yield gauge
 
 
-#: Name -> help, and the value of a worker; ``None``: its reply did not say.
+#: Name -> help text, and a function that returns the value for a worker, ``None`` if it is not known.
 WORKER_GAUGES: dict[str, tuple[str, Callable[[Worker], float | None]]] = {
     "celery_worker_up": ("1 while the worker answers.", lambda _: 1),
     "celery_worker_store_up": (
@@ -164,12 +164,12 @@ def _count(tasks: Sized | None) -> int | None:
     return None if tasks is None else len(tasks)
 
 
-#: A number and the values of its labels.
+#: The value of a sample, followed by its label values.
 _Row = tuple[Any, ...]
 
 
 class _Samples:
-    """Samples that are made while they are written: of 100,000 at once the garbage collector takes notice."""
+    """Samples created one by one while they are written: 100,000 at once slow down the garbage collector."""
 
     def __init__(self, name: str, labels: list[str], rows: list[_Row]) -> None:
         self._name, self._labels, self._rows = name, labels, rows
@@ -185,14 +185,21 @@ class _Samples:
 def job_families(
     counts: list[tuple[str | None, Counts]], namespace: str, bounds: tuple[float, ...]
 ) -> Iterator[Metric]:
-    """The families of job counts; a ``worker`` label only where counts belong to one worker."""
+    """Yield the metric families of job counts.
+
+    Arguments:
+        counts: pairs of worker and counts. With the worker ``None``, the counts are those of the whole
+            fleet, and the families have no ``worker`` label.
+        namespace: prefix of the metric names, may be empty.
+        bounds: upper bounds of the histograms in seconds.
+    """
     prefix = f"{namespace}_" if namespace else ""
     extra = ["worker"] if any(worker is not None for worker, _ in counts) else []
     rows: dict[str, list[_Row]] = {kind: [] for kind in COUNTERS}
     for worker, found in counts:
         own = [worker or ""] if extra else []
         for (kind, task_name, detail, customer_id), number in found.counters.items():
-            if kind in rows:  # a worker of a newer version may count more
+            if kind in rows:  # a worker with a newer version may send other kinds
                 details = [detail] if COUNTERS[kind] else []
                 rows[kind].append((number, task_name, *details, customer_id, *own))
     for kind, detail_label in COUNTERS.items():

@@ -1,4 +1,4 @@
-"""WSGI applications and the middleware: for Flask, Django and anything else that speaks WSGI.
+"""The WSGI middleware and applications: for Flask, Django and any other WSGI application.
 
 In Flask::
 
@@ -26,9 +26,9 @@ from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
 from ..arguments import require, require_wsgi
-from ..errors import CheckError, ConfigurationError
+from ..errors import ConfigurationError
 from ..health import CeleryHealth
-from .api import Api, Refusal, authorize, check_method, refusal_response
+from .api import Api, answer_safely, authorize, check_method, error_response
 from .collector import CeleryCollector
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-#: The fastest one: an exposition repeats itself and shrinks well at any level.
+#: The fastest level: an exposition is repetitive and compresses well at any level.
 GZIP_LEVEL = 1
 
 
 class _Joined(Collector):
-    """Our families and those of the application's own registry, in one exposition."""
+    """The metric families of several collectors or registries, in one exposition."""
 
     def __init__(self, *parts: Any) -> None:
         self._parts = parts
@@ -52,16 +52,21 @@ class _Joined(Collector):
 
 
 class MetricsMiddleware:
-    """Answers one path with the Prometheus exposition; everything else is the application's.
+    """Serve the Prometheus exposition at one path; pass every other request on to the application.
+
+    If the application itself has a route at this path, the route is not reached, and a warning is logged.
 
     Arguments:
         wsgi_app: the wrapped application.
-        health: whose jobs, workers and queues are shown.
-        path: matched exactly.
-        registry: the application's own registry (of prometheus-flask-exporter,
-            say), whose metrics join the exposition; with
-            ``PROMETHEUS_MULTIPROC_DIR`` set, those of all its processes. Metrics that the
-            application serves at the same path by itself are not reached: the log warns.
+        health: the jobs, workers and queues to show.
+        path: path of the exposition, matched exactly; begins with ``/``.
+        registry: the application's own registry, for example that of prometheus-flask-exporter. Its metrics
+            are added to the exposition. With ``PROMETHEUS_MULTIPROC_DIR`` set, the metrics of all processes
+            of the application are added instead.
+
+    Raises:
+        TypeError: an argument has the wrong type; ASGI applications are refused.
+        ConfigurationError: ``path`` does not begin with ``/``.
     """
 
     def __init__(
@@ -81,16 +86,16 @@ class MetricsMiddleware:
         self._may_hide = registry is None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer the path, or pass the request on."""
+        """Serve the exposition, or call the application."""
         if environ.get("PATH_INFO") == self._path:
-            if self._may_hide:  # only now does the application have all its routes
+            if self._may_hide:  # checked here: the application adds routes after the middleware was created
                 self._may_hide = False
                 self._warn_if_hidden()
             return self._exposition(environ, start_response)
         return self._wsgi_app(environ, start_response)
 
     def _warn_if_hidden(self) -> None:
-        """Warn of a route of the Flask application that we answer instead, such as prometheus-flask-exporter's."""
+        """Warn if the Flask application has a route at our path, such as that of prometheus-flask-exporter."""
         routes = getattr(getattr(self._wsgi_app, "__self__", None), "url_map", None)
         if isinstance(routes, Map) and any(rule.rule == self._path for rule in routes.iter_rules()):
             logger.warning(
@@ -101,13 +106,27 @@ class MetricsMiddleware:
 
 
 def create_metrics_app(health: CeleryHealth) -> WSGIApplication:
-    """A WSGI application that serves the exposition at its root and nothing below."""
+    """Return a WSGI application that serves the Prometheus exposition at its root.
+
+    Arguments:
+        health: the jobs, workers and queues to show.
+
+    Raises:
+        TypeError: ``health`` is not a ``CeleryHealth``.
+    """
     _require_health(health, "create_metrics_app")
     return _at_root(_Exposition(health, None))
 
 
 def create_api_app(health: CeleryHealth) -> WSGIApplication:
-    """A WSGI application that serves ``health/``, ``tasks/`` and ``stats/`` at its root."""
+    """Return a WSGI application that serves ``health/``, ``tasks/`` and ``stats/`` at its root.
+
+    Arguments:
+        health: the Celery application to check.
+
+    Raises:
+        TypeError: ``health`` is not a ``CeleryHealth``.
+    """
     _require_health(health, "create_api_app")
     api = Api(health)
 
@@ -124,17 +143,19 @@ def mount(
     api_prefix: str = "/api/celery",
     metrics_path: str = "/metrics",
 ) -> DispatcherMiddleware:
-    """Put the endpoints and the exposition beside any WSGI application, such as Django's.
+    """Return a WSGI application that adds the endpoints and the exposition to another one, such as Django's.
+
+    Both paths match with and without a trailing slash.
 
     Arguments:
-        wsgi_app: answers every other path.
-        api_prefix: where ``health/``, ``tasks/`` and ``stats/`` begin.
-        metrics_path: the path of the exposition. Both are answered with and without
-            the slash at their end.
+        wsgi_app: the application that answers all other paths.
+        health: the Celery application to check.
+        api_prefix: path below which ``health/``, ``tasks/`` and ``stats/`` are served.
+        metrics_path: path of the Prometheus exposition.
 
     Raises:
-        TypeError: an argument is of another type; ASGI applications are refused.
-        ConfigurationError: the paths are equal, or one is the root.
+        TypeError: an argument has the wrong type; ASGI applications are refused.
+        ConfigurationError: the paths are equal, or one of them is the root.
     """
     require_wsgi(wsgi_app, "mount")
     _require_health(health, "mount")
@@ -150,7 +171,7 @@ def _require_health(given: Any, function: str) -> None:
 
 
 class _Exposition:
-    """The WSGI application of the exposition itself, whatever its path."""
+    """The WSGI application that answers every path with the exposition."""
 
     def __init__(self, health: CeleryHealth, registry: CollectorRegistry | None) -> None:
         self._health = health
@@ -159,23 +180,12 @@ class _Exposition:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ)
-        try:
-            check_method(request)
-            authorize(request, self._health)
-            response = self._render(request)
-        except Refusal as refusal:
-            response = refusal_response(refusal)
-        except ConfigurationError as exc:  # a sentence of our own, without secrets
-            logger.error("rendering the exposition failed: %s", exc)
-            response = refusal_response(Refusal(500, "configuration_error", str(exc)))
-        except CheckError as problem:  # the Celery app is not ready
-            response = refusal_response(Refusal(503, problem.code, str(problem)))
-        except Exception:  # the edge: log it, tell nothing
-            logger.exception("rendering the exposition failed")
-            response = refusal_response(Refusal(500, "internal_error", "The answer could not be made; see the log"))
+        response = answer_safely(lambda: self._render(request), "rendering the exposition")
         return response(environ, start_response)
 
     def _render(self, request: Request) -> Response:
+        check_method(request)
+        authorize(request, self._health)
         encode, content_type = _encoder(request.headers.get("Accept", ""))
         output = encode(_Joined(self._collector, *self._own_registry()))
         headers = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
@@ -192,10 +202,10 @@ class _Exposition:
 
 
 def _encoder(accept: str) -> tuple[Any, str]:
-    """As prometheus_client negotiates; a version it cannot parse gets the plain text format."""
+    """Negotiate the format as prometheus_client does; fall back to the text format."""
     try:
         return choose_encoder(accept)
-    except Exception:  # client_python 0.26 raises TypeError on "version=abc"
+    except Exception:  # prometheus_client 0.26 raises TypeError on "version=abc"
         return choose_encoder("")
 
 
@@ -203,7 +213,7 @@ def _at_root(application: WSGIApplication) -> WSGIApplication:
     def rooted(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "") in ("", "/"):
             return application(environ, start_response)
-        refusal = Refusal(404, "not_found", "The metrics are at the root of this application")
-        return refusal_response(refusal)(environ, start_response)
+        not_found = error_response(404, "not_found", "The metrics are at the root of this application")
+        return not_found(environ, start_response)
 
     return rooted

@@ -1,4 +1,4 @@
-"""``python manage.py celery_health``: the command that ``flask celery-health`` is too."""
+"""``python manage.py celery_health``: the same command as ``flask celery-health``."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ... import health_of_project
 
 
 class Command(BaseCommand):  # type: ignore[misc]  # django ships no types
-    """Hands its arguments to the one command that all three are."""
+    """Passes its arguments to the command in ``cli.command``."""
 
     help = "Say whether Celery works. Exit code 0: healthy or degraded, 1: unhealthy, 2: wrong usage."
     requires_system_checks: tuple[str, ...] = ()
     _nagios = False
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Called by ``manage.py``."""
+        """Remember whether ``--nagios`` was given, for errors of the parser."""
         self._nagios = "--nagios" in argv
         super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The options of click's command, for argparse."""
+        """Add the options of click's command to the argparse parser."""
         for option in OPTIONS:
             kind: dict[str, Any] = {"action": "store_true"} if option.is_flag else {"type": _converter(option)}
             if option.metavar is not None:
@@ -37,12 +37,12 @@ class Command(BaseCommand):  # type: ignore[misc]  # django ships no types
             if option.name == "watch":
                 kind |= {"nargs": "?", "const": WATCH_SECONDS}
             parser.add_argument(*option.opts, default=getattr(Options, str(option.name)), help=option.help, **kind)
-        parser.add_argument("--skip-checks", action="store_true", help=SUPPRESS)  # it runs none
+        parser.add_argument("--skip-checks", action="store_true", help=SUPPRESS)  # this command runs no checks
         if self._nagios:
             parser.error = _unknown
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Check and print; a verdict or an error that is not exit code 0 ends the process with it."""
+        """Check and print the report; exit if the exit code is not 0."""
         given = {str(option.name): options[str(option.name)] for option in OPTIONS}
         colour = False if options["no_color"] else options["force_color"] or None
         with (
@@ -55,7 +55,7 @@ class Command(BaseCommand):  # type: ignore[misc]  # django ships no types
 
 
 def _converter(option: click.Option) -> Callable[[str], Any]:
-    """The type of a click option as a type of argparse."""
+    """Return an argparse type for the type of a click option."""
 
     def convert(text: str) -> Any:
         try:
