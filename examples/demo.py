@@ -1,8 +1,7 @@
-"""``make demo``: a broker, a Celery worker, a web server and a trickle of jobs, until Ctrl-C.
+"""``make demo``: runs a broker, a Celery worker, a web server and a producer of jobs, until Ctrl-C.
 
-The broker is an embedded Valkey, or the one that ``CELERY_BROKER_URL`` names.
-``PORT`` is the port of the web server, 8000 if not set. Every process started
-here is ended here, also when one of them dies.
+Environment variables: ``CELERY_BROKER_URL`` (default: an embedded Valkey is started), ``PORT`` of the web server
+(default: 8000). All processes are stopped at the end, also when one of them dies.
 """
 
 from __future__ import annotations
@@ -37,25 +36,29 @@ TOTALS = ("started", "completed", "failed", "retried", "aborted")
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message is one sentence for its user."""
+    """The demo cannot continue; the message is for the user."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process in a session of its own, which Ctrl-C in the terminal does not reach."""
+    """A process in its own session, so that Ctrl-C in the terminal does not reach it."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def check(self) -> None:
-        """Raise DemoError if the process has ended."""
+        """Raise ``DemoError`` if the process has ended."""
         code = self.process.poll()
         if code is not None:
             raise DemoError(f"{self.name} (pid {self.process.pid}) ended with {code}; its log: {self.log}")
 
     def wait(self, deadline: float) -> None:
-        """Wait for the end after SIGTERM, and kill what is left of the session then."""
+        """Wait until the process has ended, then kill the rest of its session.
+
+        Arguments:
+            deadline: when to kill the process too, of ``time.monotonic``.
+        """
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(max(0.0, deadline - time.monotonic()))
         with suppress(ProcessLookupError):
@@ -64,20 +67,25 @@ class Child:
 
 
 class StopSignal:
-    """Given by SIGINT, SIGTERM or SIGHUP; it stays given, and every wait ends with it."""
+    """A flag set by SIGINT, SIGTERM or SIGHUP, which ends every wait."""
 
     def __init__(self) -> None:
-        self._given, self._give = os.pipe()
+        self._reader, self._writer = os.pipe()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: os.write(self._give, b"."))
+            signal.signal(number, lambda *_: os.write(self._writer, b"."))
 
     def wait(self, seconds: float) -> bool:
-        """Wait this long at most; whether the signal was given."""
-        return bool(select.select([self._given], [], [], seconds)[0])
+        """Wait at most this long; return whether a signal has arrived."""
+        return bool(select.select([self._reader], [], [], seconds)[0])
 
 
 class Demo:
-    """All processes of the demo, and the folder of their logs."""
+    """All processes of the demo, and the folder with their logs.
+
+    Arguments:
+        listener: the socket that the web server takes over.
+        stop: ends the demo.
+    """
 
     def __init__(self, listener: socket.socket, stop: StopSignal) -> None:
         self._listener = listener
@@ -94,7 +102,11 @@ class Demo:
         }
 
     def run(self) -> None:
-        """Start everything, show it, and go on until the stop signal; DemoError if a process dies."""
+        """Start everything, print the URLs, and wait for the stop signal.
+
+        Raises:
+            DemoError: a process does not start, or ends.
+        """
         print(f"Starting broker, worker and web server; their logs are in {self._folder}", flush=True)
         self._start_broker()
         self._start_children()
@@ -106,7 +118,7 @@ class Demo:
         print("Ending every process ...", flush=True)
 
     def end(self) -> None:
-        """End every process by its id, the broker last: the worker sends its last counts to it."""
+        """Stop every process, the broker last: the worker sends its last counts to it."""
         for child in self._children:
             child.process.terminate()
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
@@ -125,7 +137,7 @@ class Demo:
         with socket.create_server((HOST, 0)) as free:
             port = free.getsockname()[1]
         self._valkey = ValkeyServer(port, HOST, self._folder / "valkey")
-        # Ctrl-C reaches every process of the terminal; Valkey, which must end last, inherits this mask.
+        # Ctrl-C reaches every process of the terminal. Valkey inherits this mask: it must be stopped last.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._valkey.start()
@@ -140,7 +152,7 @@ class Demo:
         fd = self._listener.fileno()
         self._start("worker", "celery", *WORKER)
         self._start("web server", "gunicorn", f"--bind=fd://{fd}", *WEB, fds=(fd,))
-        self._listener.close()  # gunicorn has it now
+        self._listener.close()  # gunicorn has its own copy
 
     def _start(self, name: str, module: str, *arguments: str, fds: tuple[int, ...] = ()) -> None:
         log = self._folder / f"{name.replace(' ', '-')}.log"
@@ -158,9 +170,9 @@ class Demo:
         self._children.append(Child(name, process, log))
 
     def _wait_until_ready(self) -> bool:
-        """Wait for a healthy answer; ``False`` if told to stop before it came."""
+        """Wait until health/ answers 200; return ``False`` if the stop signal arrived first."""
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        said = ""
+        problem = ""
         while not self._stop.wait(0.2):
             self._check_children()
             try:
@@ -168,11 +180,11 @@ class Demo:
                 return True
             except HTTPError as answer:
                 with answer:
-                    said = json.load(answer)["workers"]["error"]
+                    problem = json.load(answer)["workers"]["error"]
             except OSError:
-                said = "the web server does not answer"
+                problem = "the web server does not answer"
             if time.monotonic() > deadline:
-                raise DemoError(f"Not healthy after {READY_TIMEOUT_SECONDS:g} s: {said}; logs in {self._folder}")
+                raise DemoError(f"Not healthy after {READY_TIMEOUT_SECONDS:g} s: {problem}; logs in {self._folder}")
         return False
 
     def _wait_for_a_job(self) -> None:
@@ -195,7 +207,7 @@ class Demo:
         print("\nAbout two jobs a second are being sent. Ctrl-C ends everything.", flush=True)
 
     def _watch(self) -> None:
-        """Look after the processes; on a terminal, keep the totals on the last line."""
+        """Check the processes until the stop signal; on a terminal, show the totals on the last line."""
         try:
             while not self._stop.wait(1.0):
                 self._check_children()
@@ -206,7 +218,7 @@ class Demo:
             print()
 
     def _totals(self) -> dict[str, float]:
-        """Totals of the attempts as ``/metrics`` shows them; empty if it does not answer."""
+        """Return the totals of attempts from ``/metrics``; empty if it does not answer."""
         try:
             with urlopen(f"{self._url}/metrics", timeout=5) as answer:
                 families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
@@ -223,7 +235,14 @@ class Demo:
 
 
 def listen(port: str) -> socket.socket:
-    """A socket that listens on this port of the local host; 0 for any free one."""
+    """Return a socket that listens on a port of the local host.
+
+    Arguments:
+        port: number from 0 to 65535; 0: any free port.
+
+    Raises:
+        DemoError: the port is not a number, or cannot be used.
+    """
     if not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise DemoError(f"PORT={port} is no port: give a number from 0 to 65535.")
     listener = socket.socket()
@@ -238,7 +257,7 @@ def listen(port: str) -> socket.socket:
 
 
 def main() -> int:
-    """Run the demo and return its exit code: 0 after a stop signal, 1 if it could not go on."""
+    """Run the demo and return its exit code: 0 after a stop signal, 1 after a ``DemoError``."""
     stop = StopSignal()
     try:
         demo = Demo(listen(os.environ.get("PORT", "8000")), stop)

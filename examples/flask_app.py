@@ -1,16 +1,15 @@
-"""How to use celery_health_bp in a Flask application.
+"""A Flask application that uses celery_health_bp.
 
-Three lines in ``create_app`` put health, tasks and stats under ``/api/celery``
-and the metrics of all workers under ``/metrics``. By hand, from the root of the
-repository, with a Redis on its usual port::
+Three lines in ``create_app`` add health, tasks and stats under ``/api/celery``, and the metrics of all workers
+under ``/metrics``. To run it from the root of the repository, with Redis on port 6379::
 
     celery -A examples.flask_app:celery_app worker
     flask --app examples.flask_app run
     flask --app examples.flask_app celery-health --verbose
 
-``CELERY_BROKER_URL`` names another broker. With several web processes (gunicorn),
-``PROMETHEUS_MULTIPROC_DIR`` must name an empty folder before they start: the HTTP
-metrics are then those of all processes. The metrics of the jobs need no such folder.
+Set ``CELERY_BROKER_URL`` to use another broker. With several web processes (gunicorn), set
+``PROMETHEUS_MULTIPROC_DIR`` to an empty folder before they start, so that the HTTP metrics include all of them.
+The job metrics do not need it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from celery_health_bp import CeleryHealth, MetricsMiddleware, create_blueprint
 
 @cache
 def make_celery() -> Celery:
-    """The Celery application of this process."""
+    """Return the Celery app of this process."""
     app = Celery(
         "upstream",
         broker=os.environ.get("CELERY_BROKER_URL", "redis://localhost:6379/0"),
@@ -36,7 +35,7 @@ def make_celery() -> Celery:
     )
     app.conf.task_ignore_result = True
     app.conf.broker_connection_retry_on_startup = True
-    # Settings that web processes and workers share; without them, the defaults.
+    # Settings for web processes and workers; these are the defaults.
     app.conf.celery_health = {"namespace": "upstream", "customer_argument": "customer_id"}
     return app
 
@@ -45,10 +44,10 @@ celery_app = make_celery()
 
 
 def create_app() -> Flask:
-    """The web application, with the health and the metrics of its Celery workers."""
+    """Return the web application, with health and metrics of its Celery workers."""
     app = Flask(__name__)
 
-    # The application's own HTTP metrics; path=None, since the middleware below serves them.
+    # The application's own HTTP metrics. path=None: the middleware below serves them.
     registry = CollectorRegistry()
     PrometheusMetrics(app, path=None, group_by="endpoint", registry=registry)
 
@@ -62,7 +61,7 @@ def create_app() -> Flask:
 
     @app.post("/customers/<customer_id>/reports")
     def order_report(customer_id: str) -> tuple[dict[str, str], int]:
-        """What an application does with Celery: hand the work over and answer at once."""
+        """Start a background job and answer at once."""
         from .tasks import generate_report_artifact
 
         return {"task_id": generate_report_artifact.delay(customer_id).id}, 202

@@ -1,7 +1,7 @@
-"""The seven tasks of the example: small, honest work on generated data.
+"""The seven tasks of the example, which do real work on generated data.
 
-A task is counted when its base is ``MonitoredTask``, or when its function has
-``@monitor_task``. The data, and with it every failure, follows from the arguments.
+A task is counted if its base class is ``MonitoredTask``, or if its function is decorated with
+``@monitor_task``. The arguments determine the data, and therefore every failure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class DatabaseError(Exception):
 
 
 class EndpointUnavailable(Exception):
-    """The customer's endpoint does not take webhooks now."""
+    """The customer's endpoint does not accept webhooks at the moment."""
 
 
 class ReportNotReady(Exception):
@@ -37,7 +37,7 @@ class ReportNotReady(Exception):
 
 @shared_task(base=MonitoredTask, name="upstream.tasks.run_drift_detection")
 def run_drift_detection(customer_id: str, window: int = 0, rows: int = 20_000) -> float:
-    """How far the values of a window have moved since the one before (Kolmogorov-Smirnov)."""
+    """Return the distance between the values of two windows (Kolmogorov-Smirnov), from 0 to 1."""
     before, after = (sorted(_values(customer_id, part, rows)) for part in (window - 1, window))
     return max(abs(bisect_right(before, value) - rank) for rank, value in enumerate(after, 1)) / rows
 
@@ -45,14 +45,14 @@ def run_drift_detection(customer_id: str, window: int = 0, rows: int = 20_000) -
 @shared_task(name="upstream.tasks.send_alert")
 @monitor_task
 def send_alert(customer_id: str, text: str) -> str:
-    """Write the message and sign it. The shortest of the tasks."""
+    """Return the signature of a message. The shortest task."""
     message = json.dumps({"to": customer_id, "text": text})
     return _signature(customer_id, message)
 
 
 @shared_task(base=MonitoredTask, bind=True, name="upstream.tasks.send_webhook", max_retries=3)
 def send_webhook(self: Any, customer_id: str, event: int = 0) -> str:
-    """Sign an event for an endpoint that is sometimes down for one or two attempts."""
+    """Return the signature of an event; the endpoint may be down for one or two attempts (retried)."""
     key = hashlib.pbkdf2_hmac("sha256", customer_id.encode(), b"webhook", 20_000)
     attempts_down = _draw(customer_id, "endpoint", event).choice((0, 0, 0, 1, 2))
     if self.request.retries < attempts_down:
@@ -73,7 +73,7 @@ def generate_report_artifact(customer_id: str, rows: int = 20_000) -> int:
 
 @shared_task(base=MonitoredTask, name="upstream.tasks.send_scheduled_report")
 def send_scheduled_report(customer_id: str, rows: int = 5_000) -> str:
-    """Summarise a day as JSON; sent with an ETA."""
+    """Return a summary of a day as JSON. ``trickle.py`` sends it with an ETA."""
     values = _values(customer_id, 0, rows)
     summary = {"mean": statistics.fmean(values), "quartiles": statistics.quantiles(values)}
     return json.dumps(summary)
@@ -88,7 +88,7 @@ def send_scheduled_report(customer_id: str, rows: int = 5_000) -> str:
     max_retries=1,
 )
 def compute_report_drift(self: Any, customer_id: str, day: int = 0, rows: int = 10_000) -> float:
-    """Correlate two reports; the older one may be late (retried) or missing (failed)."""
+    """Return the correlation of two reports; the older one may be late (retried) or missing (failed)."""
     attempts_late = _draw(customer_id, "report", day).choice((0, 0, 0, 0, 0, 1, 2))
     if self.request.retries < attempts_late:
         raise ReportNotReady(f"day {day - 1}")
@@ -97,7 +97,7 @@ def compute_report_drift(self: Any, customer_id: str, day: int = 0, rows: int = 
 
 @shared_task(base=MonitoredTask, name="upstream.tasks.process_ingestion")
 def process_ingestion(customer_id: str, batch: int = 0, rows: int = 5_000) -> int:
-    """Load a batch into a database; one batch in ten holds a key twice, and fails."""
+    """Load a batch into a database, and return the number of positive values; one batch in ten has a duplicate key."""
     keys = list(range(rows))
     if _draw(customer_id, "batch", batch).randrange(10) == 0:
         keys[-1] = 0

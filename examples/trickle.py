@@ -1,4 +1,4 @@
-"""Sends jobs of every kind for several customers, about two a second, until it is ended."""
+"""Sends jobs of every kind for several customers, about two per second, until the process is stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.5
 
 
 def jobs(draw: random.Random) -> Iterator[Any]:
-    """Signatures of jobs without end: a long one, then each kind in its turn with new arguments."""
+    """Yield signatures of jobs forever: a long job first, then each kind in turn with new arguments."""
     yield tasks.run_drift_detection.s(CUSTOMERS[0], rows=1_500_000)
     yield tasks.send_scheduled_report.s(CUSTOMERS[0]).set(countdown=30)
     for number in count(draw.randrange(1_000_000)):
@@ -35,7 +35,7 @@ def jobs(draw: random.Random) -> Iterator[Any]:
 
 
 def main() -> None:
-    """Send jobs until this process is ended."""
+    """Send jobs until the process is stopped."""
     celery_app.set_default()
     for job in jobs(random.Random()):
         try:

@@ -55,7 +55,7 @@ class EggInfo(egg_info):
 
 
 def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
-    """Build the sdist; with ``SOURCE_DATE_EPOCH`` set, all times in it are that one."""
+    """Build the sdist; if ``SOURCE_DATE_EPOCH`` is set, it is the time of all files."""
     name: str = build_meta.build_sdist(sdist_directory, config_settings)
     if "SOURCE_DATE_EPOCH" in os.environ:
         _normalise(Path(sdist_directory, name), int(os.environ["SOURCE_DATE_EPOCH"]))
@@ -63,14 +63,19 @@ def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
 
 
 def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
-    """Build the wheel from the sources as they are now."""
+    """Build the wheel, without files of earlier builds."""
     shutil.rmtree(Path("build", "lib"), ignore_errors=True)
     name: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
     return name
 
 
 def _normalise(archive: Path, epoch: int) -> None:
-    """Rewrite the archive: members sorted, without an owner, with one time and one of two modes."""
+    """Rewrite an sdist: files sorted, without owner, with the mode 644 or 755.
+
+    Arguments:
+        archive: path of the sdist.
+        epoch: time of all files, in seconds since the epoch.
+    """
     content = io.BytesIO()
     with tarfile.open(archive) as old, tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as new:
         for member in sorted((member for member in old if member.isfile()), key=lambda member: member.name):

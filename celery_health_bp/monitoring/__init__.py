@@ -1,7 +1,7 @@
-"""The packaged Prometheus and Grafana files, with a user's namespace, thresholds and times filled in.
+"""The packaged Prometheus and Grafana files, with the user's namespace, thresholds and durations.
 
-The files are valid as they are packaged, for the namespace ``upstream``. What is filled in
-replaces text that stands there once or always means the same; comments stay.
+The packaged files are valid for the namespace ``upstream``. Values are filled in by replacing text, which
+keeps the comments.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ PACKAGED_POD_NAME = 'regex: "upstream"'
 
 @dataclass(frozen=True)
 class Names:
-    """What the metrics and the scrape job are called.
+    """Names of the metrics and of the scrape job.
 
     Attributes:
         namespace: prefix of the job metrics, may be empty.
-        job: name of the scrape job; ``None``: made from the namespace.
+        job: name of the scrape job; ``None``: ``NAMESPACE-celery``.
     """
 
     namespace: str = "upstream"
@@ -36,26 +36,26 @@ class Names:
 
     @property
     def scrape_job(self) -> str:
-        """Name of the scrape job."""
+        """The name of the scrape job."""
         return self.job or "-".join(filter(None, (self.namespace, "celery")))
 
     def fill_in(self, text: str) -> str:
-        """The text with these names instead of the packaged ones."""
+        """Return the text with the packaged names replaced by these."""
         metric = "_".join(filter(None, (self.namespace, "background_job")))
         return text.replace(PACKAGED_METRIC, metric).replace(PACKAGED_JOB, self.scrape_job)
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When the alerts fire; ``None`` is what the packaged file says.
+    """When the alerts fire; ``None`` keeps the value of the packaged file.
 
     Attributes:
-        failure_ratio: share of a task's attempts, from 0 to 1.
-        p95_seconds: duration that 95 of 100 attempts stay below.
-        queue_length: messages waiting.
-        workers: fewer answering workers than this.
-        window: what rates are taken over, as Prometheus writes durations.
-        hold: how long each alert with a ``for`` must hold before it fires.
+        failure_ratio: highest accepted share of failed attempts per task, from 0 to 1.
+        p95_seconds: highest accepted 95th percentile of a task's duration, in seconds.
+        queue_length: highest accepted number of waiting messages.
+        workers: lowest accepted number of workers that reply.
+        window: range of ``rate()``, as a Prometheus duration such as ``5m``.
+        hold: value of every ``for``, as a Prometheus duration.
     """
 
     failure_ratio: float | None = None
@@ -67,10 +67,12 @@ class Thresholds:
 
 
 def alerts(names: Names, thresholds: Thresholds, docs: str | None = None) -> str:
-    """Recording rules and alerts, as YAML.
+    """Return the recording rules and alerts, as YAML.
 
     Arguments:
-        docs: URL below which the pages of ``docs/alerts/`` are served; ``None``: no alert names its page.
+        names: names of the metrics and of the scrape job.
+        thresholds: when the alerts fire.
+        docs: base URL of the pages of ``docs/alerts/``, for ``runbook_url``; ``None``: no ``runbook_url``.
     """
     text = _packaged("prometheus/alerts.yml")
     for name in ("failure_ratio", "p95_seconds", "queue_length", "workers"):
@@ -85,13 +87,25 @@ def alerts(names: Names, thresholds: Thresholds, docs: str | None = None) -> str
 
 
 def scrape(names: Names, targets: Sequence[str] = (), interval: str = "15s") -> str:
-    """The scrape job with these targets (``host:port``), as YAML."""
+    """Return the scrape job for fixed targets, as YAML.
+
+    Arguments:
+        names: names of the metrics and of the scrape job.
+        targets: ``host:port`` of each web process; empty: the packaged example.
+        interval: time between two scrapes, as a Prometheus duration.
+    """
     text = _scraped_every(interval, _packaged("prometheus/scrape.yml"))
     return names.fill_in(text.replace(PACKAGED_TARGETS, json.dumps(list(targets))) if targets else text)
 
 
 def scrape_kubernetes(names: Names, pod_name: str = "upstream", interval: str = "15s") -> str:
-    """The scrape job that finds pods by their label ``app.kubernetes.io/name``, as YAML."""
+    """Return the scrape job for Kubernetes pods, as YAML.
+
+    Arguments:
+        names: names of the metrics and of the scrape job.
+        pod_name: value of the pods' label ``app.kubernetes.io/name``.
+        interval: time between two scrapes, as a Prometheus duration.
+    """
     text = _scraped_every(interval, _packaged("prometheus/scrape-kubernetes.yml"))
     pattern = json.dumps(pod_name.replace(".", r"\."))
     text = text.replace(PACKAGED_POD_NAME, f"regex: {pattern}")
@@ -99,7 +113,12 @@ def scrape_kubernetes(names: Names, pod_name: str = "upstream", interval: str = 
 
 
 def dashboard(names: Names, window: str = PACKAGED_WINDOW) -> str:
-    """The Grafana dashboard, as JSON; ``window`` is that of the alerts file, whose recordings it shows."""
+    """Return the Grafana dashboard, as JSON.
+
+    Arguments:
+        names: names of the metrics and of the scrape job.
+        window: range of ``rate()``; the same as in ``alerts``, whose recordings the dashboard shows.
+    """
     text = _packaged("grafana/celery.json").replace(f"[{PACKAGED_WINDOW}]", f"[{window}]")
     if names.namespace != "upstream":
         text = text.replace('"uid": "celery-health"', f'"uid": {json.dumps(_dashboard_id(names))}')
@@ -109,26 +128,26 @@ def dashboard(names: Names, window: str = PACKAGED_WINDOW) -> str:
 
 
 def seconds_of(duration: str) -> float:
-    """The seconds of a duration as Prometheus writes it."""
+    """Return the seconds of a Prometheus duration such as ``1h30m``."""
     return sum(float(number) * UNITS_SECONDS[unit] for number, unit in re.findall(r"(\d+)([a-z]+)", duration))
 
 
 def _with_runbooks(text: str, docs: str) -> str:
-    """The page of each alert, after its description."""
+    """Add ``runbook_url`` after the description of each alert."""
     url = docs if docs.endswith(("/", "=")) else f"{docs}/"
     alert = r"(- alert: (\w+)\n(?:(?!.*- alert: ).*\n)*?( +)description: .*\n)"
     return re.sub(alert, lambda m: f'{m[1]}{m[3]}runbook_url: "{url}{m[2]}.md"\n', text)
 
 
 def _scraped_every(interval: str, text: str) -> str:
-    """Prometheus refuses a timeout above the interval."""
+    """Set the interval, and lower the timeout if needed: Prometheus refuses a timeout above the interval."""
     if seconds_of(interval) < 10:
         text = text.replace(PACKAGED_TIMEOUT, f"scrape_timeout: {interval}")
     return text.replace(PACKAGED_INTERVAL, f"scrape_interval: {interval}")
 
 
 def _dashboard_id(names: Names) -> str:
-    """At most 40 characters, as Grafana wants it."""
+    """Return the dashboard's uid: Grafana allows 40 characters."""
     return f"celery-health-{names.namespace or 'all'}"[:40]
 
 

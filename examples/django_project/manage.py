@@ -1,4 +1,4 @@
-"""``python manage.py ...`` of the example project."""
+"""The command line of the example project."""
 
 import os
 import sys

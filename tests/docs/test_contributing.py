@@ -22,7 +22,7 @@ def test_every_file_that_is_named_exists(page: str) -> None:
     """Each path in backticks and each link leads to a file or a folder."""
     if not (ROOT / "celery_health_bp").exists():
         pytest.skip("the package is not in tox's copy")
-    named = re.findall(r"`((?:celery_health_bp|tests|docs|examples|\.ci)/[\w./-]*)`", text(page))
+    named = re.findall(r"`((?:celery_health_bp|dashboard|tests|docs|examples|\.ci)/[\w./-]*)`", text(page))
     named += re.findall(r"`([\w.-]+\.(?:cfg|toml|ini|md|yaml))`", text(page))
     linked = re.findall(r"\]\(([^)#:]+)\)", text(page))
     assert named or linked

@@ -1,11 +1,11 @@
-"""The packaged Grafana dashboard."""
+"""The packaged Grafana dashboard and its generator."""
 
 from __future__ import annotations
 
 import json
 
-from celery_health_bp.monitoring import layout
-from celery_health_bp.monitoring.panels import ROWS
+from dashboard import layout
+from dashboard.panels import ROWS
 from tests.support.assets import packaged, panels
 
 

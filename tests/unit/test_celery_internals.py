@@ -235,9 +235,9 @@ def test_the_redis_transport_has_the_expected_options_and_hooks() -> None:
     missing = options - {*RedisChannel.from_transport_options, *inspect.getsource(RedisChannel._connparams).split("'")}
     assert missing <= {"max_retries"}, changed("redis.Channel's options", "broker.py", missing)
     found = list(inspect.signature(RedisChannel._has_queue).parameters)
-    assert found == ["self", "queue", "kwargs"], changed("redis.Channel._has_queue()", "patience.py", found)
+    assert found == ["self", "queue", "kwargs"], changed("redis.Channel._has_queue()", "timeouts.py", found)
     prefixed = PrefixedStrictRedis.PREFIXED_SIMPLE_COMMANDS
-    assert "LLEN" in prefixed, changed("the prefixed commands of kombu's Redis client", "patience.py", prefixed)
+    assert "LLEN" in prefixed, changed("the prefixed commands of kombu's Redis client", "timeouts.py", prefixed)
     assert hasattr(RedisChannel, "_in_poll"), changed("redis.Channel._in_poll", "broker.py", "nothing")
     poller = MultiChannelPoller().poller
     assert callable(getattr(poller, "close", None)), changed("MultiChannelPoller.poller", "broker.py", poller)

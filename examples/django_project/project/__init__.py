@@ -1,4 +1,4 @@
-"""The example project; importing its Celery app here is what Celery's Django guide asks for."""
+"""The example project. Imports its Celery app, as in Celery's guide for Django."""
 
 from .celery import app as celery_app
 

@@ -14,11 +14,11 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 
 @app.task
 def add(first: int, second: int, customer_id: str = "unknown") -> int:
-    """A job."""
+    """Return the sum."""
     return first + second
 
 
 @app.task
 def divide(first: int, second: int, customer_id: str = "unknown") -> float:
-    """A job that can fail."""
+    """Return the quotient; fails if ``second`` is 0."""
     return first / second

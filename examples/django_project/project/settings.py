@@ -1,4 +1,4 @@
-"""Settings at their strictest, to show that the endpoints do not mind."""
+"""Strict settings (HTTPS redirect, CSRF, atomic requests), which do not affect the endpoints."""
 
 import os
 

@@ -5,7 +5,7 @@ from django.urls import path
 
 
 def index(request: HttpRequest) -> HttpResponse:
-    """A page."""
+    """Return a page."""
     return HttpResponse("the project's own page")
 
 

@@ -1,6 +1,6 @@
-"""The WSGI application: Django's, with the endpoints and ``/metrics`` beside it.
+"""The WSGI application: Django's, with the endpoints and ``/metrics`` added.
 
-They are answered before Django's middleware: no redirect, session or transaction.
+They bypass Django's middleware: no redirect, session or transaction.
 """
 
 import os

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from celery_health_bp.cli.assets import main
-from celery_health_bp.monitoring.panels import ROWS
+from dashboard.panels import ROWS
 from tests.support.assets import ALERTS, assets, packaged, rules
 from tests.support.processes import ROOT
 

@@ -1,7 +1,7 @@
-"""The rows and panels of the dashboard.
+"""The rows and panels of the dashboard, with their queries.
 
-Queries show what the rules of ``prometheus/alerts.yml`` record; the others join the
-replicas as those do.
+Most queries use the recording rules of ``alerts.yml``. The others aggregate the replicas the same way:
+``max without (instance, pod)``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,23 @@ QUEUE = 'job=~"$job", queue_name=~"$queue"'
 
 
 class Panel(NamedTuple):
-    """A panel with one query or several: legend -> expression."""
+    """A panel with one or several queries.
+
+    Attributes:
+        title: title of the panel.
+        description: shown when the user hovers over the panel.
+        unit: Grafana's id of the unit.
+        queries: legend -> PromQL expression.
+        stat: a single number instead of a graph.
+        options: additional field options of Grafana.
+    """
 
     title: str
     description: str
     unit: str
     queries: dict[str, str]
     stat: bool = False
-    options: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+    options: dict[str, Any] = {}  # noqa: RUF012  (never modified)
 
 
 def _joined(metric: str, labels: str) -> str:

@@ -1,16 +1,15 @@
-"""Source of ``grafana/celery.json``: ``python -m celery_health_bp.monitoring.layout`` writes it again."""
+"""The layout of the dashboard: variables, and a grid of rows and panels, in Grafana's JSON model."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from .panels import METRIC, ROWS, TARGET, Panel
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-COLUMNS = 24  # of Grafana's grid
+COLUMNS = 24  # width of Grafana's grid
 
 
 def _variable(name: str, label: str, metric: str, key: str) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def _variable(name: str, label: str, metric: str, key: str) -> dict[str, Any]:
         "type": "query",
         "datasource": SOURCE,
         "query": {"query": f"label_values({metric}, {key})", "refId": name},
-        "refresh": 2,  # whenever the time range changes
+        "refresh": 2,  # when the time range changes
         "sort": 1,
         "multi": True,
         "includeAll": True,
@@ -58,8 +57,8 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _placed() -> Iterator[dict[str, Any]]:
-    """Each row, and below it its panels side by side."""
+def _grid() -> Iterator[dict[str, Any]]:
+    """Yield each row, followed by its panels side by side."""
     number, top = 0, 0
     for title, panels in ROWS.items():
         number += 1
@@ -73,7 +72,7 @@ def _placed() -> Iterator[dict[str, Any]]:
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard as Grafana imports it, for the namespace ``upstream``."""
+    """Return the dashboard for the namespace ``upstream``, as Grafana imports it."""
     return {
         "title": "Celery",
         "uid": "celery-health",
@@ -85,14 +84,10 @@ def dashboard() -> dict[str, Any]:
         "refresh": "30s",
         "time": {"from": "now-3h", "to": "now"},
         "templating": {"list": VARIABLES},
-        "panels": list(_placed()),
+        "panels": list(_grid()),
     }
 
 
 def text() -> str:
-    """The file."""
+    """Return the content of the file."""
     return json.dumps(dashboard(), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    (Path(__file__).parent / "grafana" / "celery.json").write_text(text(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Generates the packaged Grafana dashboard: ``python -m dashboard`` writes it."""
