@@ -84,12 +84,12 @@ def test_errors_of_the_broker_are_listed(what: str, advice: str) -> None:
 
 
 def test_error_codes_are_those_of_the_code() -> None:
-    """The table has each code of an error body, and the status of a refusal."""
+    """The table lists each code of an error body, with its status."""
     sources = "".join(path.read_text() for path in Path(celery_health_bp.__file__).parent.rglob("*.py"))
-    codes = re.findall(r'(?:Refusal\(\d+, |error_body\(|code = )"(\w+)"', sources)
+    codes = re.findall(r'(?:(?:Refusal|error_response)\(\d+, |code = )"(\w+)"', sources)
     listed = {row[0].strip("`"): row[1] for row in table("reference/endpoints.md", "code")}
     assert listed.keys() == set(codes)
-    refusals = dict(reversed(pair) for pair in re.findall(r'Refusal\((\d+), "(\w+)"', sources))
+    refusals = dict(reversed(pair) for pair in re.findall(r'(?:Refusal|error_response)\((\d+), "(\w+)"', sources))
     assert {code: listed[code] for code in refusals} == refusals
 
 
