@@ -1,7 +1,7 @@
-"""Keeps forks out of the first use of a Celery app, and the locks of a parent's threads out of its children.
+"""Makes the first use of a Celery app safe against forks of the process.
 
-A child that is forked while a thread imports a module, or reads one of kombu's
-cached properties, finds a lock taken that nobody will ever release.
+If a process forks while one of its threads imports a module, or reads one of
+kombu's cached properties, the child inherits a lock that is never released.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from kombu.utils.objects import cached_property
 
 from .errors import DeadlineExceeded
 
-#: A fork waits for a first use under way, at most for so long: longer than it takes to import everything.
+#: How long a fork waits for a first use to end: longer than all imports take.
 FORK_PATIENCE_SECONDS = 5.0
 
 
 class FirstUse:
-    """A lock around what is done once: for one thread at a time, and not while the process forks.
+    """A lock around one-time initialisation, which forks of the process wait for.
 
     Attributes:
-        busy: somebody holds it.
+        busy: whether a thread holds the lock.
     """
 
     def __init__(self) -> None:
@@ -37,13 +37,17 @@ class FirstUse:
 
     @contextmanager
     def alone(self, timeout_seconds: float) -> Iterator[None]:
-        """Hold the lock.
+        """Hold the lock while the context is active.
+
+        Arguments:
+            timeout_seconds: how long to wait for another thread.
 
         Raises:
-            DeadlineExceeded: another thread did not release it in time, or this very thread holds it: the factory
-                itself asks, or a signal handler that has interrupted it.
+            DeadlineExceeded: another thread did not release the lock in time, or this thread
+                holds it already: the factory, or a signal handler that interrupted it, asks for
+                the app.
         """
-        _under_way.append(self)  # before the lock is taken: no fork overlooks it
+        _in_use.append(self)  # before the lock is taken, so that a fork waits for it
         try:
             if not self._lock.acquire(timeout=timeout_seconds):
                 raise _not_ready("was not ready in time")
@@ -58,18 +62,18 @@ class FirstUse:
             finally:
                 self._lock.release()
         finally:
-            _under_way.remove(self)
+            _in_use.remove(self)
 
-    def hold_off(self, timeout_seconds: float) -> bool:
-        """Before a fork: wait until no other thread holds the lock; ``False``: one still does."""
+    def acquire_for_fork(self, timeout_seconds: float) -> bool:
+        """Before a fork: take the lock; ``False`` if another thread still holds it."""
         return self._lock.acquire(timeout=max(0.0, timeout_seconds))
 
-    def let_go(self) -> None:
-        """After a fork that was held off."""
+    def release_after_fork(self) -> None:
+        """After a fork: release the lock that ``acquire_for_fork`` took."""
         self._lock.release()
 
     def renew(self) -> None:
-        """In a child: the thread that held the lock is not here."""
+        """In a forked child: replace the lock, as the thread that holds it does not exist here."""
         self._lock, self.busy = RLock(), False
 
 
@@ -77,10 +81,13 @@ def _not_ready(what: str) -> DeadlineExceeded:
     return DeadlineExceeded(f"The Celery app {what}", "Look at what celery_factory waits for")
 
 
-def share_no_locks(app: Any) -> None:
-    """Give forked children new locks for kombu's cached properties that a check reads.
+def renew_locks_in_children(app: Any) -> None:
+    """Give forked children new locks for those cached properties of kombu that a check reads.
 
-    kombu has one lock per property, not per object, and takes it for each reading.
+    kombu has one lock for each property of a class, shared by all objects, and takes it for each access.
+
+    Arguments:
+        app: the Celery app whose classes are used.
     """
     connection = app.connection_for_write()
     transport = connection.get_transport_cls()
@@ -90,38 +97,42 @@ def share_no_locks(app: Any) -> None:
             _properties.update(found for found in vars(owner).values() if isinstance(found, cached_property))
 
 
-#: First uses that hold their lock or wait for it.
-_under_way: list[FirstUse] = []
-#: Thread that forks -> those of them that it has held off.
-_held_off: dict[int, list[FirstUse]] = {}
+#: Instances whose lock is held or waited for.
+_in_use: list[FirstUse] = []
+#: Thread that forks -> instances whose lock it has taken for the fork.
+_taken: dict[int, list[FirstUse]] = {}
+#: Cached properties of kombu whose locks a child replaces.
 _properties: set[Any] = set()
 
 
 @functools.cache
 def _watch_forks() -> None:
-    """Done with the first ``CeleryHealth`` and not on import."""
+    """Register the fork hooks, once: with the first ``CeleryHealth``, not on import."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
 
 
 def _before() -> None:
     deadline = time.monotonic() + FORK_PATIENCE_SECONDS
-    _held_off[get_ident()] = [one for one in tuple(_under_way) if one.hold_off(deadline - time.monotonic())]
+    _taken[get_ident()] = [
+        first_use for first_use in tuple(_in_use) if first_use.acquire_for_fork(deadline - time.monotonic())
+    ]
 
 
 def _after_in_parent() -> list[FirstUse]:
-    held = _held_off.pop(get_ident(), [])
-    for one in held:
-        one.let_go()
+    held = _taken.pop(get_ident(), [])
+    for first_use in held:
+        first_use.release_after_fork()
     return held
 
 
 def _after_in_child() -> None:
     held = _after_in_parent()
-    for one in _under_way:
-        if one not in held:
-            one.renew()
-    _held_off.clear()
-    _under_way[:] = [one for one in held if one.busy]  # its holder is the thread that forked: no other one is here
+    for first_use in _in_use:
+        if first_use not in held:
+            first_use.renew()
+    _taken.clear()
+    # The thread that forked, the only one in the child, may hold the lock itself.
+    _in_use[:] = [first_use for first_use in held if first_use.busy]
     for found in _properties:
         found.lock = RLock()

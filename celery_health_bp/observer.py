@@ -24,7 +24,7 @@ from .asking.single_flight import SingleFlight
 from .counting.recorder import record_internal_error, recorder_of
 from .counts import Counts
 from .errors import CheckError, ConfigurationError, DeadlineExceeded, StoreUnavailable
-from .first_use import share_no_locks
+from .first_use import renew_locks_in_children
 from .notes import nothing_counted, partly_counted, warn
 from .report import UNHEALTHY, Observation, Queue
 from .settings import Settings
@@ -73,7 +73,7 @@ class Observer:
             self._queue_names = settings.queues or declared_queues(app)
         with suppress(Exception):  # the check reports a wrong broker URL
             # Imports the transport: that takes as long as many checks, and must not count for a deadline.
-            share_no_locks(app)
+            renew_locks_in_children(app)
 
     def close(self) -> None:
         """Delete the reply queue and close the connections; a check that is stuck is not waited for."""

@@ -18,7 +18,7 @@ from .request import MonitoredRequest, count_unfinished
 from .snapshot import inspection
 
 #: Methods of the consumer with which a shutdown cancels attempts: of Celery 5.5, and of later versions.
-CANCELLING: tuple[str, ...] = ("cancel_all_unacked_requests", "cancel_active_requests")
+CANCEL_METHODS: tuple[str, ...] = ("cancel_all_unacked_requests", "cancel_active_requests")
 
 
 class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
@@ -74,7 +74,7 @@ class RecorderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery shi
 def _watch_shutdown(consumer: Any) -> None:
     """Let requests distinguish a cancellation by shutdown from one by a lost connection."""
     MonitoredRequest.shutdown_cancels = False
-    for name in CANCELLING:
+    for name in CANCEL_METHODS:
         cancel = getattr(consumer, name, None)
         if cancel is not None:
             setattr(consumer, name, functools.partial(_cancel, cancel))

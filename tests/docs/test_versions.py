@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from configparser import ConfigParser
 
-from celery_health_bp.versions import DIFFERENCES, NEWEST_TESTED, OLDEST_TESTED
+from celery_health_bp.versions import NEWEST_TESTED
 from tests.support.processes import ROOT
+from tests.support.versions import DIFFERENCES, OLDEST_TESTED
 
 #: Difference -> the test that covers it.
 TESTS = {
@@ -15,7 +16,7 @@ TESTS = {
     "exits_reported": "test_outcomes.py, rows sys_exit, interrupt and odd",
     "pool_implementation": "test_the_pool_is_named_where_the_worker_names_it",
     "filesystem_broadcast": "test_workers_on_a_file_system_can_be_asked; test_control_store.py",
-    "cold_shutdown_tells": "test_outcomes.py, shutdowns",
+    "cold_shutdown_reports": "test_outcomes.py, shutdowns",
     "gevent_terminate": "test_a_greenlet_can_be_ended; test_outcomes.py, row terminated",
     "cold_shutdown_cancels": "test_outcomes.py, shutdowns",
     "soft_shutdown": "test_late_results.py",

@@ -15,10 +15,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from celery_health_bp.versions import DIFFERENCES
 from tests.support.probes import BASE, get
 from tests.support.processes import Worker, wait_until
 from tests.support.servers import RedisServer
+from tests.support.versions import DIFFERENCES
 
 POOL = "prefork" if DIFFERENCES["pool_implementation"].holds else None
 

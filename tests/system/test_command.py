@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from celery_health_bp.versions import DIFFERENCES
 from tests.support.flask_command import run
 from tests.support.processes import Worker, wait_until
 from tests.support.servers import RedisServer
+from tests.support.versions import DIFFERENCES
 
 POOL = "prefork" if DIFFERENCES["pool_implementation"].holds else "?"
 

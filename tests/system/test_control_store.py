@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from celery_health_bp.versions import DIFFERENCES
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import Web, Worker, wait_until
 from tests.support.publishing import send
 from tests.support.servers import RabbitServer
+from tests.support.versions import DIFFERENCES
 
 COMPLETED = f"{JOB}_completed_total"
 

@@ -10,11 +10,11 @@ import pytest
 from celery import Celery
 from flask import Flask
 
-from celery_health_bp.versions import DIFFERENCES
 from tests.support.nodes import ScriptedNode
 from tests.support.probes import probe
 from tests.support.processes import Process, Worker, celery_environ, wait_until
 from tests.support.servers import RabbitServer, RedisServer
+from tests.support.versions import DIFFERENCES
 
 pytestmark = pytest.mark.deadline
 

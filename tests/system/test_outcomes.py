@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from celery_health_bp.versions import DIFFERENCES
 from tests.support.exposition import Exposition
 from tests.support.outcomes import APP, ENVIRON, counted, reader, send, with_starts
 from tests.support.processes import Web, Worker, wait_until
 from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
+from tests.support.versions import DIFFERENCES
 
 pytestmark = pytest.mark.measured
 POOLS = ("prefork", "threads", "solo", "gevent")

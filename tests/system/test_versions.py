@@ -7,10 +7,10 @@ from collections.abc import Callable
 from celery import Celery
 from flask import Flask
 
-from celery_health_bp.versions import DIFFERENCES
 from tests.support.probes import probe
 from tests.support.processes import Worker
 from tests.support.servers import RedisServer
+from tests.support.versions import DIFFERENCES
 
 
 def test_the_pool_is_named_where_the_worker_names_it(

@@ -31,12 +31,12 @@ from celery_health_bp import MonitoredTask
 from celery_health_bp.asking.control_channel import ControlChannel
 from celery_health_bp.asking.fleet import Fleet
 from celery_health_bp.asking.replies import facts_of
-from celery_health_bp.counting.bootstep import CANCELLING, RecorderStep
+from celery_health_bp.counting.bootstep import CANCEL_METHODS, RecorderStep
 from celery_health_bp.counting.request import MonitoredRequest
-from celery_health_bp.versions import DIFFERENCES
 from celery_health_bp.wire import COUNTS_COMMAND
 from tests.support.nodes import ScriptedNode
 from tests.support.processes import ROOT, wait_until
+from tests.support.versions import DIFFERENCES
 
 HERE = f"Celery {celery.__version__}, kombu {kombu.__version__}"
 
@@ -83,11 +83,13 @@ def test_a_request_has_the_hook(name: str, arguments: list[str]) -> None:
 def test_a_cold_shutdown_cancels_by_a_method_of_the_consumer() -> None:
     """A cold shutdown calls the consumer's method that our step wraps; the loss of a connection does not."""
     difference = DIFFERENCES["soft_shutdown"]
-    called = [name for name in CANCELLING if f"worker.consumer.{name}()" in inspect.getsource(worker_command)]
+    called = [name for name in CANCEL_METHODS if f"worker.consumer.{name}()" in inspect.getsource(worker_command)]
     assert len(called) == difference.holds, changed("cancel_active_requests()", "bootstep.py", called)
     assert all(hasattr(WorkerConsumer, name) for name in called), changed("the Consumer", "bootstep.py", called)
     lost = inspect.getsource(WorkerConsumer.on_connection_error_after_connected)
-    assert not any(name in lost for name in CANCELLING), changed("the lost connection's handler", "bootstep.py", lost)
+    assert not any(name in lost for name in CANCEL_METHODS), changed(
+        "the lost connection's handler", "bootstep.py", lost
+    )
 
 
 NEWER_HOOKS = {"_success_was_stored": "lost_after_success", "_retry_worker_lost": "retry_on_worker_lost"}

@@ -18,7 +18,8 @@ from kombu.transport.filesystem import Transport as FilesystemTransport
 
 from celery_health_bp import CeleryHealth, Settings
 from celery_health_bp.counting.outcomes import Outcome, outcome_of
-from celery_health_bp.versions import DIFFERENCES, NEWEST_TESTED, OLDEST_TESTED, class_name, warn_if_untested
+from celery_health_bp.versions import NEWEST_TESTED, class_name, warn_if_untested
+from tests.support.versions import DIFFERENCES, OLDEST_TESTED
 
 
 @pytest.mark.parametrize(
