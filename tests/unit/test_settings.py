@@ -127,6 +127,15 @@ def test_a_wrong_value_names_the_key_and_what_is_allowed(field: str, value: Any,
     assert str(caught.value).startswith(f"{field}=")
 
 
+@pytest.mark.parametrize(
+    "urls", ["redis://a;http://b", "redis://a;HTTP://b", "sentinel://a:1;amqp://b", "redis://a;unix://"]
+)
+def test_each_entry_of_a_list_must_be_a_redis(urls: str) -> None:
+    """A single entry of another kind, at any position, makes the setting wrong."""
+    with pytest.raises(ConfigurationError, match="metrics_store"):
+        Settings(metrics_store=urls)
+
+
 def test_the_error_of_a_variable_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error of an environment variable names the variable, not the field."""
     monkeypatch.setenv("CELERY_HEALTH_MIN_WORKERS", "-1")
