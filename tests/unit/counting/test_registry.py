@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 
 import pytest
 from celery import Celery, signals
@@ -13,13 +12,20 @@ from celery_health_bp.counting.registry import Registry
 from celery_health_bp.notes import MAX_NAME, MAX_NAMES
 
 
+class Starting:
+    """A worker before its start, as receivers of ``worker_init`` see it."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+
+
 @pytest.fixture
 def jobs() -> Celery:
     """The app of a worker with a monitored task, a decorated one and Celery's own."""
     app = Celery("upstream", broker="memory://", set_as_current=False)
     app.task(name="derived", base=MonitoredTask, shared=False)(work)
     app.task(name="decorated", shared=False)(monitor_task(work))
-    signals.worker_init.send(sender=SimpleNamespace(app=app))
+    signals.worker_init.send(sender=Starting(app))
     return app
 
 
