@@ -1,1 +1,1 @@
-"""What the package costs, measured; not part of the tests."""
+"""Measure the cost of the package and of other tools."""

@@ -1,6 +1,6 @@
-"""All benchmarks, one after the other, and their results: ``python -m benchmarks [--quick] [--output FOLDER]``.
+"""Run all benchmarks and write their results: ``python -m benchmarks [--quick] [--output FOLDER]``.
 
-``--only NAME`` runs one of them. The repository's own results are replaced by whole runs that are not quick.
+``--only NAME`` runs one of them. Only complete runs without ``--quick`` replace the results in the repository.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ HOME = Path(__file__).parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run them and write the results; the exit code is 1 if one has failed."""
+    """Run the benchmarks and write the results. Return 1 if one has failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds: shows that they run, not how fast")
+    parser.add_argument("--quick", action="store_true", help="few rounds; the figures mean nothing")
     parser.add_argument("--only", metavar="NAME", help=f"one of {', '.join(NAMES)}")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where the results go")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the results")
     options = parser.parse_args(arguments)
     folder = options.output or (Path(tempfile.mkdtemp()) if options.quick or options.only else HOME)
     began, load = datetime.now(timezone.utc), " ".join(f"{value:.2f}" for value in os.getloadavg())
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(name: str, quick: bool) -> Section:
-    """Run one benchmark in a process of its own: what it leaves in memory weighs on no other."""
+    """Run one benchmark in a new process, so that its memory does not affect the others."""
     print(f"{name} ...", end=" ", flush=True)
     began = time.monotonic()
     tables: Sequence[Table] = ()
@@ -50,7 +50,7 @@ def run(name: str, quick: bool) -> Section:
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
             tables = executor.submit(tables_of, name, quick).result()
-    except Exception as exc:  # the others are measured all the same, and the results tell
+    except Exception as exc:  # run the others, and report the error in the results
         traceback.print_exc()
         error = type(exc).__name__
     seconds = time.monotonic() - began

@@ -1,7 +1,7 @@
 """Counted / true after thousands of mixed jobs, with kills and a restart: ``python -m benchmarks.accuracy [--quick]``.
 
-Everybody counts the same jobs of the same worker, which sends task events. The
-jobs themselves tell Redis how they began and ended.
+All tools count the same jobs of the same worker, which sends task events. The
+jobs record in Redis how they started and ended.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .measure import Table, at_most, main
 from .peers import EXPORTER, FLOWER, missing
 from .stage import redis_server
 
-#: Task -> how many of 2,000 jobs; a limit takes two seconds of one process.
+#: Task -> its share of 2,000 jobs. A time limit occupies a process for two seconds.
 MIX = {
     "work": 920,
     "fail": 250,
@@ -45,14 +45,14 @@ KILLS = 20
 SEED = 7
 
 NOTES = (
-    "True: what the jobs told Redis, and the processes that the benchmark killed.",
-    "Counted: the increase that Prometheus sees at best, scraping just before and just after the restart.",
-    "In the mix: success, failure, one retry, soft and hard limits, sys.exit, Ignore, expired jobs, killed processes.",
-    "Who lives on events loses what happens while it is away: with more jobs a second more, with fewer less.",
-    "prometheus_client multiprocess: Celery's signals, counted wherever they fire, in pool processes and main process.",
-    "WorkerLostError: the type of error where the process was killed, and where the job called sys.exit.",
-    "Flower's counters do not tell the type; celery-exporter's is ExceptionWithTraceback, as for a hard limit.",
-    "More than true: for a hard limit Celery 5.7 sends its event and its signal of failure twice.",
+    "True: what the jobs recorded in Redis, plus the processes that the benchmark killed.",
+    "Counted: the increase that Prometheus sees in the best case, with scrapes just before and after the restart.",
+    "Mix: success, failure, one retry, soft and hard limits, sys.exit, Ignore, expired jobs, killed processes.",
+    "Tools that use events lose those sent while they restart: the more jobs per second, the more events.",
+    "prometheus_client multiprocess: Celery's signals, counted in the process that sends them, pool or main.",
+    "WorkerLostError: the error type if the process was killed or the job called sys.exit.",
+    "Flower's counters have no error type. celery-exporter reports ExceptionWithTraceback, as for a hard limit.",
+    "Ratios above 1: for a hard limit Celery 5.7 sends the event and the signal of the failure twice.",
 )
 
 
@@ -60,7 +60,7 @@ class Storm:
     """Jobs, kills and a restart, on one worker.
 
     Arguments:
-        share: part of the 2,000 jobs and 20 kills.
+        share: fraction of the 2,000 jobs and 20 kills, from 0 to 1.
     """
 
     def __init__(self, url: str, share: float) -> None:
@@ -69,16 +69,16 @@ class Storm:
         self._kills = round(KILLS * share)
         self._jobs = [task for task, count in MIX.items() for _ in range(round(count * share))]
         random.Random(SEED).shuffle(self._jobs)  # noqa: S311  # the same order in each run
-        #: A retry is an attempt more; what has expired is none.
+        #: A retry is an additional attempt; an expired job is none.
         self._attempts = len(self._jobs) + self._jobs.count("retry") - self._jobs.count("expired")
 
     def truth(self) -> dict[str, int]:
-        """How attempts began and ended."""
-        told: dict[bytes, bytes] = self._redis.hgetall(TRUTH)  # type: ignore[assignment]
-        return {"started": 0, **{name.decode(): int(count) for name, count in told.items()}}
+        """Return how many attempts started and ended, by kind."""
+        recorded: dict[bytes, bytes] = self._redis.hgetall(TRUTH)  # type: ignore[assignment]
+        return {"started": 0, **{name.decode(): int(count) for name, count in recorded.items()}}
 
     def run(self, counting: Collection[Contender]) -> None:
-        """Run all jobs to their end; restart those who count in the middle."""
+        """Run all jobs, and restart the tools halfway."""
         for task in self._jobs:
             self._send(task)
         with ThreadPoolExecutor(1) as meanwhile:
@@ -116,7 +116,7 @@ class Storm:
 
 
 def settle(counting: Collection[Contender], seconds: float) -> None:
-    """Scrape everybody until nobody has counted anything for so long."""
+    """Scrape all tools until no count has changed for ``seconds``."""
     seen: list[Any] = [None, time.monotonic()]
 
     def quiet() -> bool:
@@ -131,7 +131,7 @@ def settle(counting: Collection[Contender], seconds: float) -> None:
 
 
 def measure(quick: bool) -> list[Table]:
-    """One storm, counted by everybody."""
+    """Run one storm, and compare the counts."""
     with ExitStack() as stack:
         folder, child_folder = (Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2))
         url = stack.enter_context(redis_server()).url
@@ -147,11 +147,11 @@ def measure(quick: bool) -> list[Table]:
 
 
 def table(found: Mapping[str, Contender], truth: Mapping[str, int]) -> Table:
-    """Counted / true, a row for everybody who counts."""
+    """Return the table of counted / true, one row per tool."""
     rows: list[tuple[Any, ...]] = [("true", *(truth.get(column, 0) for column in COLUMNS))]
     rows += [(name, *(_cell(contender, column, truth) for column in COLUMNS)) for name, contender in found.items()]
-    away = ", ".join(f"{name} {who.away_seconds:.1f} s" for name, who in found.items() if who.away_seconds)
-    notes = [*NOTES, f"Away during the restart: {away}.", *missing((EXPORTER, FLOWER))]
+    away = ", ".join(f"{name} {tool.away_seconds:.1f} s" for name, tool in found.items() if tool.away_seconds)
+    notes = [*NOTES, f"Time to restart: {away}.", *missing((EXPORTER, FLOWER))]
     wrong = max(abs(found[OURS].counted[column] - truth.get(column, 0)) for column in COLUMNS)
     goal = at_most("accuracy: attempts counted wrongly, in the worst column", 0, wrong)
     return Table("Counted / true after mixed jobs", ("", *COLUMNS), rows, notes, goals=[goal])

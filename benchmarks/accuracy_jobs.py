@@ -1,6 +1,6 @@
-"""Jobs of every kind that tell Redis themselves how they began and ended: the truth that counts are held against.
+"""Jobs that record in Redis how they started and ended, to compare counts with.
 
-With ``PROMETHEUS_MULTIPROC_DIR`` set, the worker's processes count too, as a team would write it by hand.
+With ``PROMETHEUS_MULTIPROC_DIR`` set, the worker's processes also count with prometheus_client.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from redis import Redis
 from celery_health_bp import MonitoredTask
 from tests.support.killing import allow_kill
 
-#: A hash: how often an attempt began, and ended in each way.
+#: Redis hash: number of attempts that started, and that ended in each way.
 TRUTH = "accuracy:truth"
-LIMIT_SECONDS = 2  # long enough for telling, on a busy machine
+LIMIT_SECONDS = 2  # long enough to record the start on a busy machine
 
 app = Celery("upstream", broker=os.environ.get("CELERY_BROKER_URL", "memory://"), task_cls=MonitoredTask)
 app.conf.update(
@@ -28,8 +28,8 @@ app.conf.update(
 )
 
 
-def tell(*what: str) -> None:
-    """Add one to each of these numbers of the truth."""
+def record(*what: str) -> None:
+    """Add one to each of these fields of the hash."""
     with Redis.from_url(str(app.conf.broker_url)) as redis, redis.pipeline() as pipe:
         for name in what:
             pipe.hincrby(TRUTH, name)
@@ -39,65 +39,65 @@ def tell(*what: str) -> None:
 @app.task
 def work(customer_id: str) -> None:
     """Return."""
-    tell("started", "completed")
+    record("started", "completed")
 
 
 @app.task
 def fail(customer_id: str) -> None:
     """Raise."""
-    tell("started", "failed")
+    record("started", "failed")
     raise ValueError(customer_id)
 
 
 @app.task(bind=True, default_retry_delay=0)
 def retry(self: Task, customer_id: str) -> None:
-    """Ask for one retry, and return then."""
+    """Retry once, then return."""
     if self.request.retries:
-        tell("started", "completed")
+        record("started", "completed")
         return
-    tell("started", "retried")
+    record("started", "retried")
     raise self.retry(exc=ValueError(customer_id))
 
 
 @app.task(soft_time_limit=LIMIT_SECONDS)
 def soft_limit(customer_id: str) -> None:
-    """Run into the soft limit."""
-    tell("started")
+    """Exceed the soft limit."""
+    record("started")
     try:
         time.sleep(60)
     except SoftTimeLimitExceeded:
-        tell("failed")
+        record("failed")
         raise
 
 
 @app.task(time_limit=LIMIT_SECONDS)
 def hard_limit(customer_id: str) -> None:
-    """Run into the hard limit."""
-    tell("started", "failed")
+    """Exceed the hard limit."""
+    record("started", "failed")
     time.sleep(60)
 
 
 @app.task
 def sys_exit(customer_id: str) -> None:
-    """End the process that runs it."""
-    tell("started", "failed", "WorkerLostError")
+    """Exit the pool process."""
+    record("started", "failed", "WorkerLostError")
     sys.exit(3)
 
 
 @app.task
 def ignore(customer_id: str) -> None:
-    """Ask to be ignored."""
-    tell("started", "aborted")
+    """Raise ``Ignore``."""
+    record("started", "aborted")
     raise Ignore
 
 
 @app.task(bind=True)
 def killable(self: Task, customer_id: str) -> None:
-    """Run for a moment in which the pool process may be killed."""
-    tell("started")
+    """Run for a moment in which the benchmark may kill the pool process."""
+    record("started")
     with Redis.from_url(str(app.conf.broker_url)) as redis:
         allow_kill(redis, self.request.id, seconds=0.02)
-    tell("completed")
+    record("completed")
 
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

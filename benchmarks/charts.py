@@ -1,4 +1,4 @@
-"""Charts of the tables, as PNG; matplotlib draws them."""
+"""Draw charts of the tables as PNG, with matplotlib."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: Grey that can be read on white and on black; the background stays transparent.
+#: Grey, readable on white and on black. The background is transparent.
 INK = "#7d8590"
-#: Told apart by the colour-blind too (Okabe and Ito).
+#: Distinguishable with colour blindness (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-#: The lines that ours is beside are drawn thinner.
+#: Our line is the thickest.
 WIDTHS = (2.5, *[1.5] * (len(COLOURS) - 1))
 
 
 def draw(path: Path, chart: Mapping[str, Any]) -> None:
-    """Write one chart, as ``Table.charts`` describes it; both axes are logarithmic."""
+    """Write a chart in the format of ``Table.charts``. Both axes are logarithmic."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 

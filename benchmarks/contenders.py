@@ -1,4 +1,4 @@
-"""Those who count the jobs of ``benchmarks.accuracy``, and how to read them as Prometheus would."""
+"""The tools that count the jobs of ``benchmarks.accuracy``, read as Prometheus does."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .peers import EXPORTER, FLOWER, Peer, installed
 COLUMNS = ("started", "completed", "failed", "retried", "WorkerLostError")
 OURS = "celery_health_bp"
 
-#: The name of a series, and labels that it must have.
+#: Name of a series, and the labels to select.
 Series = tuple[str, dict[str, str]]
 
 
 class Counting(Protocol):
-    """A process that shows its counts at ``/metrics``."""
+    """A process that serves its counts at ``/metrics``."""
 
     url: str
 
@@ -34,16 +34,16 @@ class Counting(Protocol):
 
 
 class Contender:
-    """Somebody who counts.
+    """A tool that counts.
 
     Arguments:
-        series: column -> where it shows it; a column that is missing it does not know.
-        start: starts it; ``None``: it counts within the worker.
-        read: what it shows, if it has no ``/metrics``.
+        series: column -> its series. Columns that the tool does not count are missing.
+        start: starts its process; ``None`` if it counts in the worker.
+        read: returns its exposition, if it has no ``/metrics``.
 
     Attributes:
-        counted: column -> the increase so far.
-        away_seconds: how long its restart took.
+        counted: column -> increase so far.
+        away_seconds: duration of its restart.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Contender:
         self.away_seconds = 0.0
 
     def shown(self) -> Exposition:
-        """What it shows now."""
+        """Return its current exposition."""
         if self._read:
             return self._read()
         assert self._server is not None  # noqa: S101  # for mypy
         return Exposition.read(self._server.url)
 
     def scrape(self) -> None:
-        """Add what was counted since the last time; a counter that is lower than then has begun anew."""
+        """Add the increase since the last scrape. A lower value means that the counter was reset."""
         exposition = self.shown()
         for column, (name, labels) in self._series.items():
             now, last = exposition.total(name, **labels), self._last[column]
@@ -76,7 +76,7 @@ class Contender:
             self._last[column] = now
 
     def restart(self) -> None:
-        """End it and start it again, as a deployment does, with a scrape just before and just after."""
+        """Restart its process, as a deployment does, with a scrape just before and just after."""
         if self._start is None or self._server is None:
             return
         self.scrape()
@@ -93,11 +93,13 @@ class Contender:
 
 
 def contenders(url: str, folder: Path, child_folder: Path, stack: ExitStack) -> dict[str, Contender]:
-    """All of them, started; peers that are not installed are left out.
+    """Start all tools that are installed, and return them by name.
 
     Arguments:
-        url: of the broker of the worker that they count for.
-        child_folder: its ``PROMETHEUS_MULTIPROC_DIR``.
+        url: broker of the worker.
+        folder: folder for their logs.
+        child_folder: ``PROMETHEUS_MULTIPROC_DIR`` of the worker.
+        stack: ends them.
     """
 
     def logs() -> Path:
@@ -125,7 +127,7 @@ def _child() -> dict[str, Series]:
 
 
 def _counters(prefix: str, names: tuple[str, ...], label: str) -> dict[str, Series]:
-    """One counter for each of the first four columns; the label tells the type of an error."""
+    """Return one counter for each of the first four columns. ``label`` holds the error type."""
     found: dict[str, Series] = {
         column: (f"{prefix}{name}_total", {}) for column, name in zip(COLUMNS, names, strict=False)
     }
@@ -134,7 +136,7 @@ def _counters(prefix: str, names: tuple[str, ...], label: str) -> dict[str, Seri
 
 _EVENTS = ("started", "succeeded", "failed", "retried")
 
-#: What a peer shows, and the series that is 1 when it has heard of the worker.
+#: Series of a peer, and the series that is 1 once it has discovered the worker.
 _PEERS: dict[Peer, tuple[dict[str, Series], str]] = {
     EXPORTER: (_counters("celery_task_", _EVENTS, "exception"), "celery_worker_up"),
     FLOWER: (
@@ -148,7 +150,7 @@ _PEERS: dict[Peer, tuple[dict[str, Series], str]] = {
 
 
 def _read_files(folder: Path) -> Exposition:
-    """What a web process shows of the files of the worker's processes."""
+    """Return the exposition of the files of the worker's processes."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
     return Exposition(generate_latest(registry).decode())

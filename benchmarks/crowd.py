@@ -1,4 +1,4 @@
-"""Many nodes in one process, and the least that can be done with their replies."""
+"""Simulate many nodes in one process, and receive their replies with kombu alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.support.nodes import REPLIES
 
 Replies = dict[str, Any]
 
-#: What nodes without this package reply to each command: five messages.
+#: Replies of nodes without this package to each command: five messages.
 PLAIN: Replies = REPLIES
-#: What workers with this package reply: all in one message.
+#: Reply of workers with this package: one message.
 MONITORED: Replies = {
     "stats": {
         **REPLIES["stats"],
@@ -30,13 +30,13 @@ MONITORED: Replies = {
         },
     }
 }
-#: Stands for the ticket in replies that are written beforehand.
+#: Placeholder for the ticket in prepared replies.
 TICKET = "TICKET"
 
 
 @contextmanager
 def crowd(url: str, size: int, replies: Replies) -> Iterator[None]:
-    """So many nodes answer on this Redis."""
+    """Run a process that replies for ``size`` nodes on this Redis."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     process = context.Process(target=answer_as, args=(url, size, replies, ready), daemon=True)
@@ -51,11 +51,11 @@ def crowd(url: str, size: int, replies: Replies) -> Iterator[None]:
 
 
 def answer_as(url: str, size: int, replies: Replies, ready: Event) -> None:
-    """Answer under so many names, until the process is ended.
+    """Reply for ``size`` nodes until the process is terminated.
 
-    The nodes of a real fleet write their replies at the same time, each on its
-    own machine. To be as fast as that, this process has kombu write all replies
-    beforehand, and puts only the ticket into them when it is asked.
+    The nodes of a real fleet write their replies in parallel, each on its own
+    machine. To be as fast, this process lets kombu prepare all replies, and only
+    inserts the ticket on request.
     """
     app = Celery(broker=url)
     mailbox = app.control.mailbox
@@ -76,7 +76,7 @@ def answer_as(url: str, size: int, replies: Replies, ready: Event) -> None:
 
 
 def _written(mailbox: Any, channel: Any, reply: Any, size: int) -> list[str]:
-    """The messages that kombu makes of one command's replies of all nodes."""
+    """Return the messages that kombu creates for one command's replies of all nodes."""
     name = "written"
     queue = Queue(name, exchange=mailbox.reply_exchange, routing_key=name, durable=False, auto_delete=True)(channel)
     queue.declare()
@@ -90,7 +90,7 @@ def _written(mailbox: Any, channel: Any, reply: Any, size: int) -> list[str]:
 
 
 def bare_drain(app: Celery, connection: Connection, size: int, commands: Collection[str]) -> Callable[[], None]:
-    """The same questions and replies with kombu alone: the least that can be done."""
+    """Return a function that sends the same commands and receives the same replies with kombu alone."""
     mailbox, seen = app.control.mailbox, [0]
     channel = connection.default_channel
     exchange = mailbox.reply_exchange

@@ -1,6 +1,6 @@
-"""How long ``health/`` takes, beside what users ask today: ``python -m benchmarks.health [--quick]`` (POSIX).
+"""Compare ``health/`` with other ways to check workers: ``python -m benchmarks.health [--quick]`` (POSIX).
 
-Three real workers that run no jobs, on one Redis; everything interleaved.
+Three real workers on one Redis run no jobs. All measurements are interleaved.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .stage import getter, redis_server
 
 HEALTH = "/api/celery/health/"
 WORKERS, QUICK_WORKERS = 3, 1
-#: The page of a peer that asks the workers.
+#: Peer -> its page that asks the workers.
 PAGES = {FLOWER: "/api/workers?refresh=1", DJANGO_HEALTH_CHECK: "/ping/"}
 
 COLD, FIRST, OVER_HTTP = "GET health/, cold", "GET health/, first of a process", "GET health/, cold, over HTTP"
@@ -37,26 +37,28 @@ WARM, EMPTY = "GET health/, warm", "GET of a view that returns an empty text"
 COMMAND = "celery -A app health"
 
 IN_PROCESS_NOTES = (
-    "Cold: no cache; all workers are asked for all that health/, tasks/ and stats/ show, and the queues are measured.",
-    "Workers with a task of this package say all of it in one reply, others in five.",
-    "First: it connects, and does not know yet how many will answer.",
-    "Celery's calls with their defaults: they wait for their timeout of 1 s, whoever has answered.",
+    "Cold: no cache. A check asks all workers for all data of health/, tasks/ and stats/, and reads the queue lengths.",
+    "Workers with a task of this package send all of it in one reply, others in five.",
+    "First: includes connecting; the number of workers is not known yet.",
+    "Celery's calls use their defaults: they always wait for their timeout of 1 s.",
 )
 HTTP_NOTES = (
-    "Each behind its own server on the same machine.",
-    "Flower and django-health-check wait for timeouts too.",
+    "Each tool has its own server on the same machine.",
+    "Flower and django-health-check also wait for timeouts.",
 )
-WARM_NOTES = ("Both views of one Flask application, called without a server: with one the difference is smaller.",)
+WARM_NOTES = ("Both are views of one Flask application, called without a server. With one, the difference is smaller.",)
 COMMAND_NOTES = (
-    "CPU: user and system time of the process. Nearly all of it is importing Celery: a probe over HTTP has none of it.",
+    "CPU: user and system time of the process, nearly all for the import of Celery, which a probe over HTTP avoids.",
 )
 
 
 class Stage:
-    """Workers on a Redis of their own, and what asks them.
+    """Workers on a separate Redis, and the ways to check them.
 
     Arguments:
-        app: of the workers.
+        stack: stops everything.
+        workers: number of workers.
+        app: the workers' app, ``module:name``.
     """
 
     def __init__(self, stack: ExitStack, workers: int, app: str) -> None:
@@ -69,7 +71,7 @@ class Stage:
         self._app = Celery("upstream", broker=self.url)
 
     def site(self, cache_seconds: float) -> Flask:
-        """An application with the blueprint, which knows all workers, and an empty view."""
+        """Return an application with the blueprint and an empty view. It has already seen all workers."""
         health = CeleryHealth(lambda: self._app, Settings(cache_seconds=cache_seconds))
         self._stack.callback(health.close)
         wait_until(lambda: len(health.check().active_workers) == len(self._workers), "all workers are known", 60)
@@ -79,13 +81,13 @@ class Stage:
         return flask
 
     def first(self) -> None:
-        """A check by an object that has asked nobody before."""
+        """Run the first check of a new ``CeleryHealth``."""
         health = CeleryHealth(lambda: self._app, Settings(cache_seconds=0))
         health.check()
         health.close()
 
     def in_process(self, plain: Stage) -> dict[str, Callable[[], Any]]:
-        """Ours, with a task of this package in the workers and (``plain``) without, and Celery's own calls."""
+        """Return ours, for workers with and (``plain``) without a task of this package, and Celery's own calls."""
         inspect = self._app.control.inspect()
         return {
             COLD: getter(self.site(0), HEALTH),
@@ -96,7 +98,7 @@ class Stage:
         }
 
     def over_http(self) -> dict[str, Callable[[], Any]]:
-        """Ours under gunicorn, and the peers that are installed."""
+        """Return ours under gunicorn, and the installed peers."""
         web = Web(self.url, self._folder, environ={"CELERY_HEALTH_CACHE_SECONDS": "0"})
         self._stack.callback(web.end)
         url = web.url + HEALTH
@@ -111,7 +113,7 @@ class Stage:
         return subjects
 
     def commands(self) -> dict[str, list[str]]:
-        """What an exec probe of Kubernetes or docker runs."""
+        """Return the commands of exec probes in Kubernetes or Docker."""
         celery = [sys.executable, "-m", "celery", "-A", "tests.support.apps.jobs:app"]
         flask = [sys.executable, "-m", "flask", "--app", "tests.support.web"]
         return {
@@ -123,14 +125,14 @@ class Stage:
 
 
 class Commands:
-    """Runs commands one after the other, and notes their CPU time."""
+    """Run commands one by one and record their CPU time."""
 
     def __init__(self, broker_url: str) -> None:
         self._environ = celery_environ(broker_url)
         self.cpu: dict[str, list[float]] = {}
 
     def run(self, name: str, command: list[str]) -> None:
-        """Run one to its end; what it says is dropped.
+        """Run a command to its end and discard its output.
 
         Raises:
             CalledProcessError: it failed.
@@ -141,13 +143,13 @@ class Commands:
 
 
 def _cpu_ms() -> float:
-    """User and system time of all child processes that have ended."""
+    """Return user and system time of all ended child processes."""
     usage = getrusage(RUSAGE_CHILDREN)
     return (usage.ru_utime + usage.ru_stime) * 1000
 
 
 def measure(quick: bool) -> list[Table]:
-    """Asking in process, over HTTP and by command; and being asked again within ``cache_seconds``."""
+    """Measure checks in process, over HTTP, from the cache and by command."""
     with ExitStack() as stack:
         workers = QUICK_WORKERS if quick else WORKERS
         stage, plain = (
@@ -170,13 +172,13 @@ def measure(quick: bool) -> list[Table]:
 
 
 def in_process_table(workers: int, figures: Mapping[str, Figure]) -> Table:
-    """Ours beside Celery's own calls."""
+    """Return the table of our check and Celery's own calls."""
     goal = at_least("health/, cold: times faster than " + THREE, 200, figures[THREE].median / figures[COLD].median)
     return compared(f"Health in process, workers: {workers}", figures, COLD, notes=IN_PROCESS_NOTES, goals=[goal])
 
 
 def warm_table(site: Flask, rounds: int) -> Table:
-    """A cached answer beside a view that does nothing."""
+    """Return the table of a cached check and an empty view."""
     figures = interleaved({WARM: getter(site, HEALTH), EMPTY: getter(site, "/empty")}, rounds)
     goal = at_least(
         "health/, warm: part of the rate of an empty view", 0.7, figures[EMPTY].median / figures[WARM].median
@@ -185,7 +187,7 @@ def warm_table(site: Flask, rounds: int) -> Table:
 
 
 def command_table(stage: Stage, rounds: int) -> Table:
-    """Wall and CPU time of exec probes."""
+    """Return the table of wall and CPU time of exec probes."""
     commands = Commands(stage.url)
     subjects = {name: lambda n=name, c=command: commands.run(n, c) for name, command in stage.commands().items()}
     wall = interleaved(subjects, rounds)

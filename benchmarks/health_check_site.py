@@ -1,4 +1,4 @@
-"""A Django project in one file with django-health-check's Celery ping, run by the environment of the peers."""
+"""A Django project with django-health-check's Celery ping. Runs in the environment of the peers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ settings.configure(
 )
 django.setup()
 
-from health_check.views import HealthCheckView  # noqa: E402  # wants the settings
+from health_check.views import HealthCheckView  # noqa: E402  # needs the settings
 
 app = Celery("upstream", broker=os.environ["CELERY_BROKER_URL"])
 app.set_default()
 
 
 def empty(request: HttpRequest) -> HttpResponse:
-    """A page that asks nobody."""
+    """Return an empty page."""
     return HttpResponse()
 
 

@@ -1,8 +1,8 @@
-"""What counting costs a worker: ``python -m benchmarks.job_overhead [--quick]`` (Linux).
+"""Measure the CPU that counting adds to a job: ``python -m benchmarks.job_overhead [--quick]`` (Linux).
 
-CPU time of main process and pool process together per job that does nothing.
-What is compared runs on the same worker process, in short rounds and in random
-order, so that neither a lucky process nor a busy minute favours one of them.
+CPU time of main process and pool process, per job that does nothing. Subjects
+run on the same worker process in short rounds and random order, so that neither
+differences between processes nor a busy minute favour one of them.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from .peers import EXPORTER, missing
 
 
 class Kind(NamedTuple):
-    """A task of ``benchmarks.jobs``, and whether the worker sends task events for it."""
+    """A task of ``benchmarks.jobs``, with or without task events."""
 
     task: str
     events: bool = False
 
 
-PLAIN, MONITORED, EVENTS = "plain", "monitored: counted in the main process", "-E (task events), nobody listens"
+PLAIN, MONITORED, EVENTS = "plain", "monitored: counted in the main process", "-E (task events), no listener"
 IN_THE_CHILD, IN_FILES = "prometheus_client in the pool process", "the same in multiprocess mode"
 CONSUMED = "-E, celery-exporter listens (its CPU too)"
 
 COLUMNS = ("a job that does nothing", "us of CPU: median (quartiles)", "minus plain of the same worker", "times plain")
 NOTES = (
-    "Taken round by round: the quartiles of a difference are the noise of a round; our median may be off by 10 us.",
-    "These workers run without kombu's notes on unacknowledged messages (ack_emulation), which double rows and noise.",
-    "What is scraped, flushed and drawn is not in it, but for the flush of each second.",
-    "Where ours goes: timed alone its code takes about 5 us, most of it at the start (customer, wait in the queue).",
-    "In a busy worker, whose caches hold other code by then, the same calls take twice that.",
-    "The header with the time of publishing, which both processes read, adds one or two.",
+    "Differences are taken per round. Their quartiles are the noise of a round; our median may be off by 10 us.",
+    "These workers run with ack_emulation off: kombu's records of unacknowledged messages double times and noise.",
+    "Scrapes are not included. The flush of each second is.",
+    "Our part: timed alone, the code takes about 5 us, most of it at the start (customer, queue wait).",
+    "In a busy worker, whose CPU caches hold other code, the same calls take twice as long.",
+    "The header with the publishing time, which both processes read, adds 1 or 2 us.",
 )
 
 
 class Bench:
-    """A worker with one pool process on a Redis of its own.
+    """A worker with one pool process on a separate Redis.
 
     Arguments:
-        folder: of its files.
-        environ: what its environment has besides.
-        exporter: celery-exporter listens to it, and its CPU is counted.
+        stack: stops both.
+        environ: additional environment variables.
+        exporter: run celery-exporter as well, and include its CPU time.
     """
 
     def __init__(self, stack: ExitStack, environ: Mapping[str, str] | None = None, exporter: bool = False) -> None:
@@ -71,31 +71,31 @@ class Bench:
             stack.callback(self._exporter.end)
 
     def rounds(self, kinds: Mapping[str, Kind], rounds: int, number: int) -> dict[str, list[float]]:
-        """Costs of each kind and round."""
+        """Return the microseconds per job, for each kind and round."""
         found: dict[str, list[float]] = {name: [] for name in kinds}
         for name in kinds:
-            self._cost(*kinds[name], 2 * number)  # warm
+            self._cost(*kinds[name], 2 * number)  # warm up
         for _ in range(rounds):
             for name in random.sample(list(kinds), len(kinds)):
                 found[name].append(self._cost(*kinds[name], number))
         return found
 
     def _cost(self, task: str, events: bool, number: int) -> float:
-        """Microseconds of CPU per job."""
+        """Return microseconds of CPU per job."""
         (self._control.enable_events if events else self._control.disable_events)()
         self._feeder.stage(task, number)
         before = self._seconds("nothing")
         return (self._seconds("staging") - before) / number * 1e6
 
     def _seconds(self, staged: str) -> float:
-        """CPU seconds so far, after what is staged has run."""
+        """Run the staged jobs, and return the CPU seconds so far."""
         pool_process = self._feeder.run("celery", staged)
         (reply,) = self._control.broadcast("cpu_seconds", reply=True, limit=1, timeout=10)
         return pool_process + float(*reply.values()) + (settled(self._exporter) if self._exporter else 0)
 
 
 def settled(process: Process) -> float:
-    """CPU seconds of a process as soon as it has no more to do."""
+    """Wait until a process is idle, and return its CPU seconds."""
     seen = [-1.0]
 
     def idle() -> bool:
@@ -108,7 +108,7 @@ def settled(process: Process) -> float:
 
 
 def costs(rounds: int, number: int) -> dict[str, tuple[Figure, Figure, float]]:
-    """Row -> cost of a job; cost beyond the plain job of the same worker; times that job."""
+    """Return row -> cost of a job, difference to a plain job of the same worker, ratio to it."""
     found: dict[str, tuple[Figure, Figure, float]] = {}
 
     def add(bench: Bench, kinds: Mapping[str, Kind], rounds: int) -> None:
@@ -132,7 +132,7 @@ def costs(rounds: int, number: int) -> dict[str, tuple[Figure, Figure, float]]:
 
 
 def measure(quick: bool) -> Sequence[Table]:
-    """The table of costs."""
+    """Measure the costs."""
     found = costs(*(25, 10) if quick else (800, 60))
     rows = [(name, cost, "" if name == PLAIN else beyond, times) for name, (cost, beyond, times) in found.items()]
     ours, events = found[MONITORED][1].median, found[EVENTS][1].median

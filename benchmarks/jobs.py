@@ -1,4 +1,4 @@
-"""The worker of the benchmarks that run jobs, and how to hand it thousands of them at once."""
+"""Tasks of the benchmarks, and ``Feeder``, which hands a worker thousands of jobs at once."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ app = Celery("upstream", broker=os.environ.get("CELERY_BROKER_URL", "memory://")
 app.conf.update(
     broker_connection_retry_on_startup=True,
     task_ignore_result=True,
-    # Without kombu's notes on unacknowledged messages a worker is three times as fast.
+    # Without kombu's records of unacknowledged messages a worker is three times as fast.
     broker_transport_options={"ack_emulation": os.environ.get("BENCHMARK_ACKS") != "off"},
 )
 
 
 class CountedInTheChild(Task):  # type: ignore[misc]
-    """What a team writes by hand: prometheus_client in the process that runs the job."""
+    """Counters written by hand: prometheus_client in the process that runs the job."""
 
     started = Counter("started", "Attempts.", ["task_name", "customer_id"])
     completed = Counter("completed", "Attempts.", ["task_name", "customer_id"])
@@ -56,21 +56,21 @@ for _base, _name in ((Task, "plain"), (MonitoredTask, "monitored"), (CountedInTh
 
 @app.task(name="last")
 def last() -> None:
-    """Tell that all jobs before it are done, and what CPU time the pool process has taken."""
+    """Record that all earlier jobs are done, and the CPU time of the pool process."""
     with Redis.from_url(str(app.conf.broker_url)) as redis:
         redis.rpush(DONE, time.process_time())
 
 
 @inspect_command(name="cpu_seconds")  # type: ignore[untyped-decorator]
 def cpu_seconds(state: Any, **_: Any) -> float:
-    """User and system time of the main process."""
+    """Return user and system time of the main process."""
     return time.process_time()
 
 
 class Feeder:
-    """Hands jobs to a worker: staged in a list of their own, then renamed to its queue.
+    """Hand jobs to a worker: collect them in a staging list, then rename the list to its queue.
 
-    So the worker finds them all at once, and nobody else computes while it works.
+    The worker finds all jobs at once, and no publisher uses CPU while it works.
     """
 
     def __init__(self, broker_url: str) -> None:
@@ -78,7 +78,7 @@ class Feeder:
         self.redis = Redis.from_url(broker_url)
 
     def stage(self, task: str, number: int, staging: str = "staging") -> None:
-        """Put so many jobs of 50 customers into the staging list: copies of 50 that Celery published."""
+        """Put ``number`` jobs of 50 customers into the staging list, as copies of 50 messages that Celery published."""
         templates = [self._published(task, f"customer-{customer}") for customer in range(CUSTOMERS)]
         for first in range(0, number, 1000):
             batch = range(first, min(first + 1000, number))
@@ -98,17 +98,17 @@ class Feeder:
         return raw.replace(task_id, str(uuid4()).encode()).replace(delivery_tag, str(uuid4()).encode())
 
     def start(self, queue: str, staging: str = "staging") -> None:
-        """Give what is staged to the workers of a queue."""
+        """Move the staged jobs to a queue."""
         self.client.send_task("last", queue=staging)
         self.redis.rename(staging, queue)
 
     def wait(self) -> float:
-        """Wait for the end of one ``start``; CPU seconds of the pool process so far."""
+        """Wait for the jobs of one ``start``, and return the CPU seconds of the pool process so far."""
         done: list[Any] = []
         wait_until(lambda: done.append(self.redis.lpop(DONE)) or done[-1], "the jobs are done", 900)
         return float(done[-1])
 
     def run(self, queue: str, staging: str = "staging") -> float:
-        """Start, and wait."""
+        """Start the staged jobs and wait for them."""
         self.start(queue, staging)
         return self.wait()

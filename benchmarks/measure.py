@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved rounds, medians with their spread, tables, ``--quick``."""
+"""Shared by all benchmarks: interleaved rounds, medians with quartiles, tables, ``--quick``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Figure(NamedTuple):
-    """The middle of several measurements, and the quarters below and above it."""
+    """Median of several measurements, with the lower and the upper quartile."""
 
     low: float
     median: float
@@ -23,7 +23,7 @@ class Figure(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """What a benchmark was to show; made by ``at_most`` and ``at_least``."""
+    """A limit that a benchmark has to meet. Created by ``at_most`` and ``at_least``."""
 
     subject: str
     wanted: str
@@ -32,12 +32,12 @@ class Goal(NamedTuple):
 
 
 def at_most(subject: str, limit: float, found: float) -> Goal:
-    """A goal of the kind: no more than so many times, or so much."""
+    """Return the goal ``found <= limit``."""
     return Goal(subject, f"at most {number(limit)}", found, found <= limit)
 
 
 def at_least(subject: str, limit: float, found: float) -> Goal:
-    """A goal of the kind: no less than so many times, or so much."""
+    """Return the goal ``found >= limit``."""
     return Goal(subject, f"at least {number(limit)}", found, found >= limit)
 
 
@@ -46,12 +46,12 @@ class Table:
     """One table of the results.
 
     Arguments:
-        title: what was compared, with its unit.
-        columns: their heads; the first one names the row.
-        rows: cells; numbers are shown with three digits that count.
-        notes: what to know before believing it.
-        charts: file name -> what ``benchmarks.charts`` draws: ``{"x": ..., "y": ..., "lines": {label: [(x, y)]}}``.
-        goals: what its figures were to show; all goals together are the headline of ``RESULTS.md``.
+        title: subjects and unit.
+        columns: headings; the first column names the row.
+        rows: cells; numbers are shown with three significant digits.
+        notes: caveats, shown below the table.
+        charts: file name -> chart for ``benchmarks.charts``: ``{"x": ..., "y": ..., "lines": {label: [(x, y)]}}``.
+        goals: limits for its figures; ``RESULTS.md`` starts with the goals of all tables.
     """
 
     title: str
@@ -62,12 +62,12 @@ class Table:
     goals: Sequence[Goal] = ()
 
     def markdown(self) -> str:
-        """As it stands in ``RESULTS.md``."""
+        """Return the table with title and notes."""
         notes = "".join(f"\n* {note}" for note in self.notes)
         return f"### {self.title}\n\n{self.body()}{notes}\n".rstrip() + "\n"
 
     def body(self) -> str:
-        """The table alone."""
+        """Return the table without title and notes."""
         lines = [list(self.columns), ["---", *["--:"] * (len(self.columns) - 1)]]
         lines += [[number(cell) for cell in row] for row in self.rows]
         return "".join("| " + " | ".join(line) + " |\n" for line in lines)
@@ -77,7 +77,7 @@ Benchmark = Callable[[bool], Sequence[Table]]
 
 
 def number(cell: Any) -> str:
-    """A cell: three digits that count, thousands apart."""
+    """Format a cell: three significant digits, thousands separated."""
     if isinstance(cell, float):
         if cell == 0:
             return "0"
@@ -86,7 +86,7 @@ def number(cell: Any) -> str:
 
 
 def figure(found: Sequence[float]) -> Figure:
-    """Median and quartiles."""
+    """Return median and quartiles."""
     if len(found) < 2:
         return Figure(found[0], found[0], found[0])
     low, median, high = statistics.quantiles(found, n=4, method="inclusive")
@@ -94,7 +94,7 @@ def figure(found: Sequence[float]) -> Figure:
 
 
 def interleaved(subjects: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Figure]:
-    """Milliseconds of each subject; in each round every one has its turn, the order turns too."""
+    """Return the milliseconds of each subject. Each round runs all of them, every other round in reverse order."""
     found: dict[str, list[float]] = {name: [] for name in subjects}
     for turn in range(rounds):
         for name in list(subjects)[:: 1 if turn % 2 else -1]:
@@ -112,7 +112,7 @@ def compared(
     notes: Sequence[str] = (),
     goals: Sequence[Goal] = (),
 ) -> Table:
-    """A table with one row a subject, and how many times ours it takes."""
+    """Return a table with one row per subject and its ratio to ours."""
     base = figures[ours].median
     rows = [(name, found, found.median / base) for name, found in figures.items()]
     return Table(title, ("", f"{unit}: median (quartiles)", "times ours"), rows, notes, goals=goals)

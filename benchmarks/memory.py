@@ -1,8 +1,8 @@
-"""Memory against the number of jobs: ``python -m benchmarks.memory [--quick]`` (Linux).
+"""Measure memory by the number of jobs: ``python -m benchmarks.memory [--quick]`` (Linux).
 
-Two workers of the pool ``solo`` run the same number of jobs of 50 customers,
-one counts them; a web process reports health and metrics meanwhile. Resident
-memory of each main process.
+Two workers with the pool ``solo`` run the same number of jobs of 50 customers;
+one of them counts. Meanwhile a web process serves health and metrics. The figure
+is the resident memory of each main process.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ STEP = 5000
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory of a process."""
+    """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def serving(web: Process) -> int:
-    """The process id of gunicorn's only worker."""
+    """Return the process id of gunicorn's only worker."""
     return int(Path(f"/proc/{web.pid}/task/{web.pid}/children").read_text().split()[0])
 
 
 def run(feeder: Feeder, web: Web, number: int) -> None:
-    """Hand each worker so many jobs, wait for them, and look at the web process as a scraper would."""
+    """Run ``number`` jobs on each worker, then request health and metrics."""
     for kind in KINDS:
         feeder.stage(kind, number, kind + ".staged")
         feeder.start(kind, kind + ".staged")
@@ -47,7 +47,7 @@ def run(feeder: Feeder, web: Web, number: int) -> None:
 
 
 def measure(quick: bool) -> Sequence[Table]:
-    """One row for each number of jobs."""
+    """Measure the memory after each number of jobs."""
     sizes = (200, 400) if quick else (10_000, 100_000, 500_000)
     rows: list[tuple[Any, ...]] = []
     with ExitStack() as stack:
@@ -73,12 +73,12 @@ def measure(quick: bool) -> Sequence[Table]:
     growth = [after / before for before, after in zip(rows[-2][1:], rows[-1][1:], strict=True)]
     span = f"from {sizes[-2]:,} to {sizes[-1]:,}"
     goals = [
-        at_most(f"Memory of the {who}, {span} jobs", 1.01, times)
-        for who, times in zip(("monitored worker", "web process"), growth[1:], strict=True)
+        at_most(f"Memory of the {process}, {span} jobs", 1.01, times)
+        for process, times in zip(("monitored worker", "web process"), growth[1:], strict=True)
     ]
     rows.append((f"{span}, times", *growth))
     columns = ("jobs", "plain worker, MB", "monitored worker, MB", "web process, MB")
-    notes = ("Workers do not note unacknowledged messages in Redis: three times as many jobs in the same time.",)
+    notes = ("Workers run with ack_emulation off: three times as many jobs in the same time.",)
     return [Table("Resident memory against jobs of 50 customers", columns, rows, notes, goals=goals)]
 
 

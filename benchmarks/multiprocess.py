@@ -1,4 +1,4 @@
-"""The files of client_python's multiprocess mode, as so many processes leave them."""
+"""Files of client_python's multiprocess mode, as a number of processes leave them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 
 def multiprocess_scrape(families: Iterable[Metric], processes: int, folder: Path) -> Callable[[], bytes]:
-    """A scrape of files of so many processes, each with all counters and histograms of the families."""
+    """Return a scrape of the files of ``processes`` processes, each with all counters and histograms."""
     by_type: dict[str, list[Metric]] = {"counter": [], "histogram": []}
     for family in families:
         by_type.get(family.type, []).append(family)
     for kind, members in by_type.items():
         first = folder / f"{kind}_1.db"
         _write(first, members)
-        for pid in range(2, processes + 1):  # links: the same content for each process, and no gigabytes
+        for pid in range(2, processes + 1):  # hard links save gigabytes: each process has the same content
             os.link(first, folder / f"{kind}_{pid}.db")
 
     def scrape() -> bytes:

@@ -1,6 +1,6 @@
-"""What others run: Flower, celery-exporter and django-health-check, each started from an environment of its own.
+"""Other tools: Flower, celery-exporter and django-health-check, started from separate environments.
 
-``make bench`` installs them below ``.bench``; a peer that is not there is left out, and a note says so.
+``make bench`` installs them below ``.bench``. A missing peer is left out, with a note.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ HOME = ROOT / ".bench"
 
 
 def fetch(url: str) -> str:
-    """The body of a page of a server that a benchmark has started."""
-    with urlopen(url, timeout=60) as answer:  # noqa: S310  # http alone
+    """Return the body of a page of a local server."""
+    with urlopen(url, timeout=60) as answer:  # noqa: S310  # only http URLs
         return str(answer.read().decode())
 
 
 class Server(Process):
-    """A peer that runs; ``url`` is its root, without the last slash."""
+    """A running peer. ``url`` is its root, without a trailing slash."""
 
     def __init__(self, command: list[str], port: int, ready: str, log: Path, environ: Mapping[str, str]) -> None:
         super().__init__(command, log, environ)
@@ -39,7 +39,7 @@ class Server(Process):
             raise
 
     def get(self, page: str) -> str:
-        """The body of one of its pages."""
+        """Return the body of one of its pages."""
         return fetch(self.url + page)
 
     def _answers(self, page: str) -> bool:
@@ -51,15 +51,15 @@ class Server(Process):
 
 @dataclass(frozen=True)
 class Peer:
-    """Something that users run today.
+    """A tool to compare with.
 
     Arguments:
-        name: as the tables show it.
-        distribution: its name on the package index.
-        home: the environment that it is installed in.
-        arguments: (broker URL, port) -> the command, its program relative to ``home``.
-        ready: a page that answers 200 as soon as it can be used.
-        environ: what it wants in its environment.
+        name: name in the tables.
+        distribution: name on the package index.
+        home: environment where it is installed.
+        arguments: (broker URL, port) -> command; the program is relative to ``home``.
+        ready: page that returns 200 once the tool is ready.
+        environ: additional environment variables.
     """
 
     name: str
@@ -71,17 +71,18 @@ class Peer:
 
     @property
     def version(self) -> str | None:
-        """The version that is installed, or ``None``."""
+        """The installed version, or ``None``."""
         pattern = f"lib/python*/site-packages/{self.distribution.replace('-', '_')}-*.dist-info"
         found = sorted(self.home.glob(pattern))
         return found[-1].name.removesuffix(".dist-info").rpartition("-")[2] if found else None
 
     def start(self, broker_url: str, folder: Path, port: int | None = None) -> Server:
-        """Start it, and wait until it answers.
+        """Start the tool, and wait until it is ready.
 
         Arguments:
-            folder: its output goes to a file there.
-            port: ``None``: a free one.
+            broker_url: the broker to connect to.
+            folder: folder for its log.
+            port: port to bind; ``None`` for a free one.
         """
         port = port or free_port()
         program, *arguments = self.arguments(broker_url, port)
@@ -95,7 +96,7 @@ def _flower(url: str, port: int) -> list[str]:
 
 
 def _exporter(url: str, port: int) -> list[str]:
-    # The distribution has no script. Isolated (-I): nothing is imported from the current folder.
+    # The distribution has no script. -I prevents imports from the current folder.
     command = ["bin/python", "-I", "-u", "-c", "from src.cli import cli; cli()"]
     return [*command, "--broker-url", url, "--host", "127.0.0.1", "--port", str(port)]
 
@@ -112,10 +113,10 @@ PEERS = (FLOWER, EXPORTER, DJANGO_HEALTH_CHECK)
 
 
 def installed(peers: Iterable[Peer] = PEERS) -> list[Peer]:
-    """Those that can be started here."""
+    """Return the peers that are installed."""
     return [peer for peer in peers if peer.version is not None]
 
 
 def missing(peers: Iterable[Peer] = PEERS) -> list[str]:
-    """A note for a table on each one that cannot."""
+    """Return a note for each peer that is not installed."""
     return [f"{peer.name} is not installed here and left out (make bench)." for peer in peers if peer.version is None]

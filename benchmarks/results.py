@@ -1,4 +1,4 @@
-"""What ``RESULTS.md`` says: machine, versions, goals, the tables of every benchmark."""
+"""Content of ``RESULTS.md``: goals, machine, versions, and the tables of every benchmark."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .stage import redis_server
 LIBRARIES = ("celery", "kombu", "redis", "hiredis", "prometheus-client", "flask", "marshmallow")
 
 CAVEATS = """\
-Ratios hold elsewhere, milliseconds do not: brokers, workers and measuring processes share the cores of one machine, and
-everything goes over its loopback. What is compared runs interleaved. Each figure is a median with its quartiles.
+Ratios apply to other machines, milliseconds do not: brokers, workers and measuring processes share the cores and the
+loopback interface of one machine. Subjects of a table run interleaved. Each figure is a median with its quartiles.
 [How to read the tables](README.md), and what they do not show.
 """
 
 
 @dataclass(frozen=True)
 class Section:
-    """What one benchmark gave: ``tables``, or the error that ended it."""
+    """Result of one benchmark: ``tables``, or the class of the error that ended it."""
 
     name: str
     seconds: float
@@ -34,7 +34,7 @@ class Section:
     error: str | None = None
 
     def markdown(self) -> str:
-        """As it stands in ``RESULTS.md``."""
+        """Return the section as Markdown."""
         charts = [f"![{name.removesuffix('.png')}]({name})\n" for table in self.tables for name in table.charts]
         failed = [] if self.error is None else [f"This benchmark failed: `{self.error}`\n"]
         command = f"`python -m benchmarks.{self.name}`, {self.seconds:.0f} s\n"
@@ -43,7 +43,7 @@ class Section:
 
 
 def results(sections: Sequence[Section], began: datetime, load: str, quick: bool) -> str:
-    """The whole file."""
+    """Return the whole file."""
     minutes = sum(section.seconds for section in sections) / 60
     made = f"Made by `python -m benchmarks{' --quick' if quick else ''}` on {began:%Y-%m-%d} in {minutes:.0f} minutes."
     notice = "A quick run: its figures mean nothing.\n\n" if quick else ""
@@ -60,13 +60,13 @@ def headline(goals: Sequence[Goal]) -> str:
 
 
 def facts_table(facts: Mapping[str, str]) -> str:
-    """What was measured, and on what."""
+    """Return the table of facts about machine and versions."""
     lines = [f"| {name} | {fact} |" for name, fact in facts.items()]
     return "\n".join(["| | |", "| --- | --- |", *lines, ""])
 
 
 def machine() -> dict[str, str]:
-    """The machine, as far as it tells."""
+    """Return facts about the machine."""
     cpuinfo = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
@@ -78,7 +78,7 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of all that takes part; peers that are not installed are left out."""
+    """Return the versions of all libraries, servers and installed peers."""
     found = {"Python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
     with redis_server() as server, server.client() as client:
         info = client.info("server")

@@ -1,4 +1,4 @@
-"""What a check, a scrape and a flush cost with 1 to 1,000 nodes: ``python -m benchmarks.scale [--quick]``."""
+"""Measure a check, a scrape and a flush with 1 to 1,000 nodes: ``python -m benchmarks.scale [--quick]``."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from .measure import Figure, Table, at_most, interleaved, main
 from .stage import Families, getter, redis_server, traffic
 
 SIZES = (1, 10, 50, 200, 1000)
-#: What each worker counts in a second.
+#: Counts of each worker in a second.
 TASKS, CUSTOMERS = 5, 10
 NOTES = (
-    "All nodes are one process that has its replies written beforehand: they come as fast as from many machines.",
-    "The replies are short, of nodes without jobs.",
-    "Plain: nodes without this package. They say in five replies what the others say in one.",
-    "Bare drain: the same broadcasts and the same replies with kombu alone, each reply decoded and dropped.",
-    "Cold: no cache, everybody is asked. Warm: within `cache_seconds`, nobody is asked.",
-    "What cold adds, by profile: 8 us a reply to read it and match it with those expected, 2 us for the observation.",
+    "One process simulates all nodes. It prepares its replies, so that they arrive as fast as from many machines.",
+    "The replies are short: the nodes run no jobs.",
+    "Plain: nodes without this package. They send five replies instead of one.",
+    "Bare drain: the same broadcasts and replies with kombu alone, which decodes and discards each reply.",
+    "Cold: no cache, all nodes are asked. Warm: answered from the cache (`cache_seconds`).",
+    "Cold adds, by profile: 8 us per reply to read and match it, 2 us for the observation.",
 )
 OTHER_NOTES = (
-    "`/metrics`: text; the check is cached, the totals are read from Redis. Each node adds its `celery_worker_*`.",
+    "`/metrics`: text format; the check is cached, the totals are read from Redis. Each node adds `celery_worker_*`.",
     "In memory: `generate_latest` of the same families.",
-    f"A flush is one worker's second: {TASKS} tasks of {CUSTOMERS} customers; all nodes flush to the same totals.",
+    f"A flush is one second of one worker: {TASKS} tasks of {CUSTOMERS} customers. All nodes flush to the same totals.",
 )
 
 
 class Fleet:
-    """A fleet of so many nodes, seen from one web process and from one of its workers.
+    """A fleet of ``size`` nodes, seen by a web process and by a worker.
 
     Attributes:
-        families: what ``/metrics`` shows, in memory.
+        families: the metric families of ``/metrics``, in memory.
     """
 
     def __init__(self, url: str, size: int, replies: Replies, stack: ExitStack) -> None:
-        """While its nodes answer."""
+        """Create the fleet while its nodes reply."""
         self.size = size
         self._app = Celery("upstream", broker=url)
         self._prefix = f"fleet{size}.{len(replies)}"
@@ -66,11 +66,11 @@ class Fleet:
         self.families = Families(CeleryCollector(warm).collect())
 
     def flush(self) -> None:
-        """What one worker sends in a second."""
+        """Send the counts of one second of one worker."""
         self._flush("node0")
 
     def encode(self) -> None:
-        """Write the text of the families, and nothing else."""
+        """Write the text of the families only."""
         generate_latest(self.families)
 
     def _flush(self, node: str) -> None:
@@ -88,7 +88,7 @@ class Fleet:
 
 
 def a_second() -> Counts:
-    """The counts of one worker's second."""
+    """Return the counts of one second of one worker."""
     ledger = Ledger(Settings().duration_buckets_seconds, CUSTOMERS)
     for task in range(TASKS):
         for customer in range(CUSTOMERS):
@@ -98,12 +98,12 @@ def a_second() -> Counts:
     return ledger.take()
 
 
-#: What was measured, with how many nodes.
+#: (subject, number of nodes) -> milliseconds.
 Figures = dict[tuple[str, int], Figure]
 
 
 def measure(quick: bool) -> list[Table]:
-    """Times and bytes for each size."""
+    """Measure times and bytes for each size."""
     sizes = (1, 10) if quick else SIZES
     figures: Figures = {}
     fleets, moved = [], []
@@ -126,13 +126,13 @@ def measure(quick: bool) -> list[Table]:
 
 
 def asking(fleet: Fleet, rounds: int, kind: str = "") -> Figures:
-    """A cold check beside the bare drain."""
+    """Measure a cold check and the bare drain."""
     found = interleaved({"cold": fleet.cold, "bare": fleet.bare}, rounds)
     return {(name + kind, fleet.size): times for name, times in found.items()}
 
 
 def not_asking(fleets: Sequence[Fleet], rounds: int) -> Figures:
-    """What asks no node, all sizes interleaved."""
+    """Measure warm checks, scrapes and flushes, which ask no node. All sizes are interleaved."""
     warm: dict[tuple[str, int], Callable[[], object]] = {("warm", fleet.size): fleet.warm for fleet in fleets}
     slower: dict[tuple[str, int], Callable[[], object]] = {}
     for fleet in fleets:
@@ -142,18 +142,18 @@ def not_asking(fleets: Sequence[Fleet], rounds: int) -> Figures:
 
 
 def row_of_bytes(fleet: Fleet, redis: Redis) -> tuple[int, ...]:
-    """Bytes of what is sent and answered."""
+    """Return a row with the bytes sent over Redis and the sizes of the responses."""
     over_redis = [traffic(redis, action) for action in (fleet.cold, fleet.bare, fleet.flush)]
     return (fleet.size, *over_redis[:2], len(fleet.warm()), len(fleet.metrics()), over_redis[2])
 
 
 def ratio(figures: Figures, subject: str, base: str, size: int, base_size: int | None = None) -> float:
-    """How many times longer."""
+    """Return the ratio of two medians."""
     return figures[subject, size].median / figures[base, base_size or size].median
 
 
 def checks(figures: Figures, sizes: Sequence[int]) -> Table:
-    """Cold and warm, with their goals and the chart."""
+    """Return the table of cold and warm checks, with goals and chart."""
     rows = [
         (
             size,
@@ -188,7 +188,7 @@ def checks(figures: Figures, sizes: Sequence[int]) -> Table:
 
 
 def others(figures: Figures, series: Mapping[int, int]) -> Table:
-    """Scrape and flush."""
+    """Return the table of scrapes and flushes."""
     rows = [
         (
             *(size, number, figures["metrics", size], figures["encode", size]),
@@ -204,7 +204,7 @@ def others(figures: Figures, series: Mapping[int, int]) -> Table:
 
 
 def chart(figures: Figures) -> dict[str, object]:
-    """Health against nodes."""
+    """Return the chart of checks by number of nodes."""
     labels = {
         "cold": "health/, cold",
         "bare": "bare drain of the same replies",

@@ -1,4 +1,4 @@
-"""How long ``/metrics`` takes, by series and by processes: ``python -m benchmarks.scrape [--quick]``."""
+"""Measure ``/metrics`` by the number of series and processes: ``python -m benchmarks.scrape [--quick]``."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ from .measure import Figure, Table, at_most, interleaved, main
 from .multiprocess import multiprocess_scrape
 from .stage import Families, getter, redis_server
 
-#: Series -> tasks they belong to: each has 42 series of histograms, the rest are counters by customer.
+#: Series -> tasks. Each task has 42 series of histograms; the rest are counters by customer.
 TASKS = {100: 1, 1_000: 10, 10_000: 20, 100_000: 100}
 HISTOGRAM_SERIES = 42
-#: Series of the goals.
+#: Number of series in the goals.
 GOAL = 10_000
 WRITERS = (1, 10, 100)
 PROCESSES = (1, 50, 200)
-#: Series times processes; more would take minutes.
+#: Limit of series times processes; more would take minutes.
 MOST_IN_FILES = 2_000_000
-#: What Prometheus 3 sends.
+#: ``Accept`` header of Prometheus 3.
 ACCEPT = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "application/openmetrics-text;version=0.0.1;q=0.5,"
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
-#: Name of the step that is all of them.
+#: Name of the row for the complete scrape.
 WHOLE = "all of `/metrics`"
 
 NOTES = (
-    "Series of jobs: two histograms a task; started and completed for each task and customer.",
-    "`/metrics`: text, the totals read from Redis, the check of the workers cached.",
-    "For Prometheus: with the headers that it sends; it gets OpenMetrics, which client_python writes slower, and gzip.",
-    "In memory: client_python's `generate_latest` of the same families, made beforehand: the least for its users.",
-    "Multiprocess: client_python's mode of that name; files of 1, 50 and 200 processes with the same series each.",
-    "Such files stay when their process ends.",
-    f"-: more than {MOST_IN_FILES:,} entries in the files, left out since it takes minutes.",
+    "Series of jobs: two histograms per task; started and completed per task and customer.",
+    "`/metrics`: text format; the totals are read from Redis, the check of the workers is cached.",
+    "For Prometheus: with its request headers. It gets OpenMetrics, which client_python writes more slowly, and gzip.",
+    "In memory: client_python's `generate_latest` of the same families, created before: the lower limit.",
+    "Multiprocess: client_python's mode of that name, with files of 1, 50 and 200 processes with the same series.",
+    "These files remain after their process has ended.",
+    f"-: more than {MOST_IN_FILES:,} entries in the files; left out because it takes minutes.",
 )
 
 
 class Site:
-    """A web process that shows so many series, written by so many processes.
+    """A web process with a given number of series, written by a given number of processes.
 
     Attributes:
-        metrics: answers ``/metrics``.
-        prometheus: answers it as Prometheus asks for it.
-        families: what they show, in memory.
-        steps: what a scrape does, one after the other.
+        metrics: requests ``/metrics``.
+        prometheus: requests it with the headers of Prometheus.
+        families: the metric families, in memory.
+        steps: name -> a step of a scrape, in order.
     """
 
     def __init__(self, url: str, series: int, stack: ExitStack, writers: int = 1) -> None:
@@ -91,12 +91,12 @@ class Site:
         }
 
     def encode(self) -> bytes:
-        """The limit: the text of the families alone."""
+        """Return the text of the families: the lower limit of a scrape."""
         return generate_latest(self.families)
 
 
 def counts_of(series: int) -> Counts:
-    """Counts that make so many series."""
+    """Return counts with this number of series."""
     ledger = Ledger(Settings().duration_buckets_seconds, series)
     tasks = TASKS[series]
     for task in (f"upstream.tasks.task{number}" for number in range(tasks)):
@@ -107,7 +107,7 @@ def counts_of(series: int) -> Counts:
 
 
 def fill(store: RedisStore, counts: Counts, writers: int) -> None:
-    """Every writer adds all of it, in batches of the size of a flush."""
+    """Add the counts once per writer, in batches of the size of a flush."""
     rest = iter(counts.counters.items())
     batches = [Counts(histograms=counts.histograms)]
     while batch := dict(islice(rest, 2_000)):
@@ -118,7 +118,7 @@ def fill(store: RedisStore, counts: Counts, writers: int) -> None:
 
 
 def measure(quick: bool) -> list[Table]:
-    """By series, by writers, and the parts of one scrape."""
+    """Measure by series, by writers and by step."""
     sizes, goal, writers, processes = tuple(TASKS), GOAL, WRITERS, PROCESSES
     if quick:
         sizes, goal, writers, processes = (100, 1_000), 1_000, WRITERS[:2], PROCESSES[:2]
@@ -130,12 +130,12 @@ def measure(quick: bool) -> list[Table]:
         return [by_series(found, goal), by_writers(sites, goal, rounds), by_step(sites[1], goal, rounds)]
 
 
-#: What is measured -> the figure, or why there is none.
+#: Column -> figure, or ``-``.
 Cells = dict[str, Any]
 
 
 def times_of(url: str, series: int, processes: Sequence[int], quick: bool) -> Cells:
-    """One row of the main table."""
+    """Return one row of the main table."""
     with ExitStack() as stack:
         site = Site(url, series, stack)
         subjects = {"`/metrics`": site.metrics, "for Prometheus": site.prometheus, "in memory": site.encode}
@@ -153,7 +153,7 @@ def times_of(url: str, series: int, processes: Sequence[int], quick: bool) -> Ce
 
 
 def by_series(found: dict[int, Cells], goal: int) -> Table:
-    """The main table, with its chart and its goal."""
+    """Return the main table, with chart and goal."""
     columns = ("series", *found[goal])
     rows = [(series, *cells.values()) for series, cells in found.items()]
     lines = {
@@ -168,7 +168,7 @@ def by_series(found: dict[int, Cells], goal: int) -> Table:
 
 
 def by_writers(sites: dict[int, Site], goal: int, rounds: int) -> Table:
-    """The same series, written by one process and by many."""
+    """Return the table of the same series written by one process and by many."""
     figures = interleaved({number: site.metrics for number, site in sites.items()}, rounds)
     rows = [(number, found, found.median / figures[1].median) for number, found in figures.items()]
     most, _, ratio = rows[-1]
@@ -178,7 +178,7 @@ def by_writers(sites: dict[int, Site], goal: int, rounds: int) -> Table:
 
 
 def by_step(site: Site, goal: int, rounds: int) -> Table:
-    """Where the time of a scrape goes."""
+    """Return the table of the steps of a scrape."""
     figures = interleaved(site.steps, rounds)
     whole = figures[WHOLE].median
     rows = [(name, found, found.median / whole) for name, found in figures.items()]

@@ -1,4 +1,4 @@
-"""What benchmarks play on: a Redis of their own, WSGI applications asked without a server, families in memory."""
+"""Environment of the benchmarks: a separate Redis, WSGI calls without a server, metric families in memory."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 class Families(Collector):
-    """Metric families that are there already: what is left to do is writing the text."""
+    """A collector of existing metric families, so that a scrape only writes the text."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
     def collect(self) -> Iterable[Metric]:
-        """The same ones each time."""
+        """Return the same families each time."""
         return self._families
 
     @property
     def series(self) -> int:
-        """Lines of their text that hold a number."""
+        """Number of samples."""
         return sum(len(family.samples) for family in self._families)
 
 
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
-    """A Redis on a free port, with nothing in it."""
+    """Start an empty Redis on a free port."""
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder))
         try:
@@ -47,7 +47,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 def getter(application: WSGIApplication, path: str = "/", **headers: str) -> Callable[[], bytes]:
-    """Asks an application for one path, as a server would; headers as ``Accept_Encoding="gzip"``."""
+    """Return a function that requests one path of an application. Pass headers as ``Accept_Encoding="gzip"``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     environ = EnvironBuilder(path=path, headers=named).get_environ()
 
@@ -61,7 +61,7 @@ def getter(application: WSGIApplication, path: str = "/", **headers: str) -> Cal
 
 
 def traffic(redis: Redis, action: Callable[[], object]) -> int:
-    """Bytes that went in and out of a Redis while the action ran, from and to everybody."""
+    """Return the bytes of all clients that went in and out of a Redis while the action ran."""
 
     def moved() -> int:
         stats = redis.info("stats")
