@@ -30,7 +30,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 
 class CeleryHealth:
-    """Health checks of one Celery application. Thread-safe; use one instance per process.
+    """Health checks of one Celery application. Thread-safe: share one instance in a process.
 
     Arguments:
         celery_factory: the Celery app, or a function that returns it. The function is called once, on first

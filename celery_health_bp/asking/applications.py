@@ -1,9 +1,8 @@
 """Recognises workers of another application on the same broker.
 
-Workers of all applications in one Redis database (or one virtual host) answer a broadcast. A worker
-that runs this package sends the name of its Celery app. It belongs to another application if that name
-is not ours, and if this process has the application itself: a client under a different app name,
-without tasks, counts every worker that answers.
+Workers of all applications in one Redis database (or one virtual host) answer a broadcast. A worker that
+runs this package sends the name of its Celery app. If this process has the application itself, workers
+under another name do not count. If it is a client without tasks, every worker counts.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ def own_names(app: Any) -> frozenset[str] | None:
     """Return the names of the applications whose workers count; ``None`` if all workers count.
 
     All workers count if the app has no name, or has neither tasks nor modules (``include``, ``imports``)
-    with tasks. Celery shares tasks between all apps of a process. A client that imports the
-    application's tasks therefore has them, and the app that defines them, too.
+    with tasks. Celery shares tasks between all apps of a process: a client that imports the application's
+    tasks has its app too, whose name is then included.
     """
     if app.main in DEFAULT_NAMES:
         return None

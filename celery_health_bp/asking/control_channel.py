@@ -109,7 +109,7 @@ class ControlChannel:
             return False
         if not self.virtual:
             return True
-        # A broadcast is no write to Redis: on one that refuses writes, only this message fails.
+        # Redis accepts a broadcast (PUBLISH) even if it refuses writes: only this message fails then.
         self._producer.publish({}, exchange="", routing_key=self._name, retry=False)
         table = self.connection.default_channel.get_table(self._mailbox.reply_exchange.name)
         return any(row[-1] == self._name for row in table)

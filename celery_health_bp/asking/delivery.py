@@ -19,7 +19,7 @@ def delivery_notes(workers: Iterable[Worker], now: float) -> tuple[str, ...]:
     """Return one sentence per store and error, and one per note of a worker; each names the workers.
 
     Arguments:
-        workers: workers without a store, and those that reported no failure and no note, add nothing.
+        workers: those that report neither a failure nor a note are ignored.
         now: seconds since the epoch.
     """
     failing: dict[_Failure, list[tuple[str, Sending]]] = defaultdict(list)

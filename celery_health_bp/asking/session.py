@@ -11,13 +11,16 @@ from .broker import IO_TIMEOUT_SECONDS, blocked, require_remote_control, unreach
 from .control_channel import ControlChannel, Reader
 from .place import broker_place
 
+#: Sends commands and reads replies; called with the channel and the deadline (of ``time.monotonic``).
+Exchange = Callable[[ControlChannel, float], None]
+
 
 class Session:
     """Opens a control channel on first use, reuses it, and replaces it when it breaks. Not thread-safe.
 
     Arguments:
         app: the Celery app.
-        read: converts a reply, see ``ControlChannel``.
+        read: converts a reply, see ``Reader``.
     """
 
     def __init__(self, app: Any, read: Reader) -> None:
@@ -25,12 +28,11 @@ class Session:
         self._read = read
         self._channel: ControlChannel | None = None
 
-    def run(self, exchange: Callable[[ControlChannel, float], None], timeout_seconds: float) -> ControlChannel:
+    def run(self, exchange: Exchange, timeout_seconds: float) -> ControlChannel:
         """Call ``exchange`` with an open channel; once more with a new one if a reused connection was lost.
 
         Arguments:
-            exchange: sends commands and reads replies; called with the channel and the deadline (of
-                ``time.monotonic``).
+            exchange: see ``Exchange``.
             timeout_seconds: deadline of the whole call.
 
         Returns:
@@ -56,9 +58,7 @@ class Session:
         if channel is not None:
             channel.close()
 
-    def _attempt(
-        self, exchange: Callable[[ControlChannel, float], None], deadline: float, timeout_seconds: float
-    ) -> ControlChannel:
+    def _attempt(self, exchange: Exchange, deadline: float, timeout_seconds: float) -> ControlChannel:
         try:
             channel = self._ready_channel(timeout_seconds)
             exchange(channel, deadline)

@@ -73,7 +73,7 @@ class _Run(Generic[T]):
         awake = threading.Lock()
         awake.acquire()
         self._callers.append(awake)
-        # end() sets ``ended`` before it wakes the callers: a caller registered too late for the one sees the other.
+        # end() sets ``ended`` before it releases the registered locks: a caller registered too late sees it.
         if not self.ended and not awake.acquire(timeout=max(0.0, timeout_seconds)):
             raise TimeoutError
         if self.error is not None:

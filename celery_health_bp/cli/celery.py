@@ -15,7 +15,7 @@ from .command import health_command
 
 
 def _health_of_app() -> CeleryHealth:
-    """Return the health of the app given by ``-A``, with the settings of its configuration."""
+    """Return the ``CeleryHealth`` of the app given by ``-A``, with the settings of its configuration."""
     app = click.get_current_context().obj.app
     settings = Settings.from_celery(app)
     started_with = _app_of_command(sys.argv[1:]) or os.environ.get("CELERY_APP") or os.environ.get("APP")

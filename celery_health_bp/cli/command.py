@@ -57,7 +57,7 @@ def health_command(find_health: Callable[[], CeleryHealth], name: str) -> click.
     """Return the click command.
 
     Arguments:
-        find_health: called when the command runs.
+        find_health: returns the health to check; called when the command runs.
         name: name of the command.
     """
 

@@ -124,7 +124,7 @@ def answer_safely(answer: Callable[[], Response], doing: str) -> Response:
 
     Arguments:
         answer: returns the response.
-        doing: what a log line about an error says first, such as ``answering /health/``.
+        doing: start of the log line about an error, such as ``answering /health/``.
     """
     try:
         return answer()
@@ -216,4 +216,6 @@ def _text(body: dict[str, Any]) -> str:
 
 
 def _response(text: str, status: int) -> Response:
-    return Response(text, status=status, mimetype="application/json", headers={"Cache-Control": "no-store"})
+    response = Response(text, status=status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

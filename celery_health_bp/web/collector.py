@@ -120,7 +120,7 @@ def _fleet_families(report: HealthReport, asked: bool) -> Iterator[Metric]:
         if queue.consumers is not None:
             consumers.add_metric([name], queue.consumers)
     yield consumers
-    # Includes workers that consume no queue; the status tells them apart.
+    # Includes workers that consume no queue, which the status does not count.
     workers = report.observation.workers
     yield GaugeMetricFamily("celery_workers", "Workers that answer.", value=len(workers))
     for name, (help_text, value_of) in WORKER_GAUGES.items():
