@@ -64,7 +64,7 @@ class Histogram:
     """A histogram of seconds.
 
     Attributes:
-        buckets: upper bound (the last is ``inf``) -> number of observations between the bound before and this one.
+        buckets: upper bound -> number of observations above the previous bound; the last bound is ``inf``.
         sum_seconds: sum of all observations.
     """
 

@@ -14,7 +14,7 @@ from .recorder import record_internal_error, recorder_of
 
 
 class Attempt:
-    """The part of ``MonitoredRequest`` that counts; a mixin for Celery's ``Request``.
+    """Mixin for Celery's ``Request`` that counts the start and the end of an attempt.
 
     Celery makes one class of requests for each task, so the task's ledger and
     finder are cached on the class. Hot path: avoid extra calls, and read the

@@ -10,8 +10,8 @@ from typing import Any
 def never_raises(method: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a method: on an ``Exception``, call ``self.record_internal_error()`` and return ``None``.
 
-    What ends the process or the greenlet (``WorkerShutdown``, ``WorkerTerminate``, ``GreenletExit``,
-    ``KeyboardInterrupt``) derives from ``BaseException`` and passes.
+    Exceptions that end the process or the greenlet (``WorkerShutdown``, ``WorkerTerminate``,
+    ``KeyboardInterrupt``, ``GreenletExit``) are not an ``Exception``, and propagate.
     """
 
     @functools.wraps(method)

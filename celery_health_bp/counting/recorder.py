@@ -42,8 +42,10 @@ class Recorder:
         store: receives the counts; ``None`` keeps them in this process.
 
     Attributes:
+        settings: the settings.
         ledger: holds the counts. The code that adds the first one also calls ``start``.
         in_worker: whether this process is a worker that runs ``RecorderStep`` and replies with its counts.
+        pid: process id of the process that counts.
         name: identifies this process, also among hosts that share a hostname.
     """
 

@@ -17,7 +17,7 @@ SENTINEL_TIMEOUT_SECONDS = 0.3
 
 
 class Server(NamedTuple):
-    """A client with what its store needs to know about it.
+    """A client, and its description for logs and replies.
 
     Attributes:
         client: a client of redis-py.
