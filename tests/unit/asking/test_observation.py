@@ -11,19 +11,15 @@ from celery_health_bp.asking.observation import observation_of
 from celery_health_bp.asking.replies import facts_of
 from celery_health_bp.errors import RemoteControlOff
 from celery_health_bp.report import Observation, Queue
-
-#: Replies of a worker that consumes the queue ``celery``.
-REPLIES: dict[str, Any] = {
-    "stats": {"uptime": 1, "pool": {"max-concurrency": 1}},
-    "active_queues": [{"name": "celery"}],
-    "active": [],
-    "scheduled": [],
-    "reserved": [],
-}
+from tests.support.nodes import REPLIES
 
 
 def facts(name: str, **changed: Any) -> dict[str, Any]:
-    """Return the facts from these replies; ``None`` is an unreadable reply."""
+    """Return the facts of a worker that consumes ``celery``.
+
+    Arguments:
+        changed: command -> another reply; ``None`` is an unreadable one.
+    """
     found: dict[str, Any] = {}
     for command, reply in {**REPLIES, **changed}.items():
         found |= facts_of(name, command, reply)
@@ -62,7 +58,7 @@ def test_without_all_answers_no_queue_is_without_consumer(answers: dict[str, Any
     assert found.queues == {"celery": Queue(5, 1), "mail": Queue(1, None)}
 
 
-def test_what_is_not_known_is_noted() -> None:
+def test_gaps_of_a_check_are_notes() -> None:
     """Silent, doubled and unreadable workers, and foreign consumers of our queues, are sentences before our notes."""
     found = observed(
         "a@h",
