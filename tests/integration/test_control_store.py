@@ -1,4 +1,4 @@
-"""Without Redis the scrape asks the workers: RabbitMQ, memory:// and filesystem://."""
+"""The control store on memory://, where worker and scrape share a process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPLETED = f"{JOB}_completed_total"
 
 
 def test_a_worker_in_this_process_is_counted_once(make_app: Any) -> None:
-    """On memory:// worker and scrape share a process: each attempt is shown once."""
+    """Attempts of a worker in the scraped process are shown once, under the name of the worker."""
     app = Celery("upstream", broker="memory://", task_cls=MonitoredTask, set_as_current=False)
     app.conf.broker_transport_options = {"polling_interval": 0.01}
 

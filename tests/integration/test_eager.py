@@ -1,4 +1,4 @@
-"""Eager runs count in the process that they run in."""
+"""Eager runs are counted by the process that runs them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.servers import RedisServer
 
 
 def returns(customer_id: str) -> int:
-    """Return."""
+    """Return a value."""
     return 1
 
 
 def raises(error: BaseException) -> Callable[..., None]:
-    """A function that raises."""
+    """Return a task function that raises this error."""
 
     def function(customer_id: str) -> None:
         raise error
@@ -61,7 +61,7 @@ def test_every_end_of_an_eager_run_is_counted(
     expected: dict[str, int],
     decorated: bool,
 ) -> None:
-    """``.apply()`` counts by base class and by decorator, and the law holds."""
+    """``.apply()`` counts a task with our base class or decorator, and the accounting invariant holds."""
     app = Celery("eager", broker=redis.url, set_as_current=False)
     base = Task if decorated else MonitoredTask
     task = app.task(name=name, base=base, shared=False, **options)(monitor_task(function) if decorated else function)

@@ -1,4 +1,4 @@
-"""What hardly ever happens is answered all the same."""
+"""Rare configurations and replies: each request is answered."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from tests.support.servers import RabbitServer, RedisServer
 
 
 @pytest.mark.deadline
-def test_a_list_of_silent_stores_holds_no_scrape(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
-    """However many servers of the store are silent, /metrics answers by the deadline, without job totals."""
+def test_a_list_of_silent_stores_does_not_delay_a_scrape(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """With two silent servers in ``metrics_store``, /metrics is 200 by the deadline, without job totals."""
     with silent_port() as first, silent_port() as second, Celery(broker=redis.url, set_as_current=False) as app:
         store = f"redis://127.0.0.1:{first}/0;redis://127.0.0.1:{second}/0"
         client = make_app(app, metrics_store=store, timeout_seconds=0.5).test_client()
         began = time.monotonic()
         answer = client.get("/metrics")
-        assert time.monotonic() - began < 1.2  # the workers and the store, each half a second and a tenth of it
+        assert time.monotonic() - began < 1.2  # workers and store, each 0.5 s and a tenth of it
     assert answer.status_code == 200
     assert 'celery_health_scrape_success{source="store"} 0.0' in answer.text
 
 
-def test_a_store_whose_host_no_name_server_takes_fails_no_scrape(
+def test_an_invalid_host_name_of_the_store_does_not_fail_a_scrape(
     redis: RedisServer, make_app: Callable[..., Flask]
 ) -> None:
-    """A host name with an empty label raises no error of Redis: the rest of /metrics is there all the same."""
+    """A host name with an empty label, which raises no error of redis-py, leaves /metrics at 200."""
     with Celery(broker=redis.url, set_as_current=False) as app:
         answer = make_app(app, metrics_store="redis://redis..svc/0", timeout_seconds=1).test_client().get("/metrics")
     assert answer.status_code == 200
     assert 'celery_health_scrape_success{source="store"} 0.0' in answer.text
 
 
-def test_a_length_that_is_not_known_makes_no_series(rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:
-    """A queue that RabbitMQ does not have is left out of the exposition, which says that it was not read."""
+def test_an_unknown_length_makes_no_series(rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:
+    """A queue that RabbitMQ does not have has no length, and the scrape reports its queues as failed."""
     app = make_app(Celery(broker=rabbit.url), queues=("nowhere",), timeout_seconds=0.5)
     found = Exposition(app.test_client().get("/metrics").text)
     assert list(found.series("celery_queue_length")) == []
     assert found.get("celery_health_scrape_success", source="queues") == 0
 
 
-def test_consumers_that_are_not_known_make_no_series(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
-    """Where a worker does not say what it consumes, no queue shows a number of consumers."""
+def test_unknown_consumers_make_no_series(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
+    """If a worker does not report its queues, no queue has a number of consumers."""
     with ScriptedNode(celery_app, "a@t", {**REPLIES, "active_queues": None}):
         found = Exposition(make_app(celery_app).test_client().get("/metrics").text)
     assert found.get("celery_workers") == 1
@@ -57,28 +57,31 @@ def test_consumers_that_are_not_known_make_no_series(celery_app: Celery, make_ap
 
 
 URLS = {
-    "a port that is none": ("redis://127.0.0.1:port/0", "The broker URL cannot be parsed"),
+    "an invalid port": ("redis://127.0.0.1:port/0", "The broker URL cannot be parsed"),
     "a Unix socket": ("redis+socket:///nowhere/redis.sock", "on a Unix socket"),
-    "no such transport": ("nonsense://127.0.0.1", "Celery has no transport for nonsense:// brokers"),
+    "an unknown transport": ("nonsense://127.0.0.1", "Celery has no transport for nonsense:// brokers"),
 }
 
 
-@pytest.mark.leaves("descriptors", reason="redis-py 4.6 leaves a Unix socket that it cannot connect to the collector")
+@pytest.mark.leaves(
+    "descriptors",
+    reason="redis-py 4.6 leaves it to the garbage collector to close a Unix socket that it cannot connect",
+)
 @pytest.mark.parametrize(("url", "error"), URLS.values(), ids=URLS)
-def test_an_odd_url_is_told(url: str, error: str, make_app: Callable[..., Flask]) -> None:
-    """503 with a sentence of ours."""
+def test_an_odd_url_is_named_in_the_error(url: str, error: str, make_app: Callable[..., Flask]) -> None:
+    """An invalid port, a Unix socket and an unknown transport are 503, each with its own sentence."""
     found = probe(make_app(Celery(broker=url), metrics_store="control"))
     assert found.status == 503
     assert error in found.error
 
 
 class OwnTransport(memory.Transport):
-    """A transport of the user's own."""
+    """A transport class of the user."""
 
     driver_type = driver_name = "own"
 
 
-def test_a_transport_of_the_users_own_is_asked(make_app: Callable[..., Flask]) -> None:
-    """A broker that we know nothing of gets no options of ours, and is used."""
+def test_a_custom_transport_is_used(make_app: Callable[..., Flask]) -> None:
+    """A check on an unknown transport ends with a known result."""
     app = Celery(broker_transport=f"{__name__}:OwnTransport", broker_transport_options={"polling_interval": 0.01})
     assert probe(make_app(app, metrics_store="control", timeout_seconds=0.3)).error == "No active Celery workers found"

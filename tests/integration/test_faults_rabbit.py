@@ -1,4 +1,4 @@
-"""RabbitMQ in trouble: each fault is told in time and by name, and forgotten when it is over."""
+"""RabbitMQ faults: each is reported by the deadline with its reason, and cleared by the next probe after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.deadline
 
 @pytest.fixture
 def node(rabbit_app: Celery) -> Iterator[ScriptedNode]:
-    """A node that answers at once."""
+    """A scripted node on RabbitMQ that replies at once."""
     with ScriptedNode(rabbit_app, "node1@testhost") as one:
         yield one
 
@@ -36,10 +36,10 @@ WRONG_URLS = {
 
 
 @pytest.mark.parametrize(("url", "error", "advice"), WRONG_URLS.values(), ids=WRONG_URLS)
-def test_a_wrong_url_is_told_by_its_reason(
+def test_a_wrong_url_is_reported_with_its_reason(
     url: Callable[[str], str], error: str, advice: str, rabbit: RabbitServer, make_app: Callable[..., Flask]
 ) -> None:
-    """503 in time, with the reason and its own advice."""
+    """A URL that cannot work is 503 by the deadline, with the reason and its own advice."""
     found = probe(make_app(Celery("upstream", broker=url(rabbit.url)), timeout_seconds=TIMEOUT))
     assert found.status == 503
     assert in_time(found)
@@ -47,8 +47,8 @@ def test_a_wrong_url_is_told_by_its_reason(
     assert re.search(advice, found.advice), found.advice
 
 
-def test_a_silent_port_is_given_up_in_time(make_app: Callable[..., Flask]) -> None:
-    """A port that accepts and says nothing: 503 by the deadline, at the default timeout too."""
+def test_a_silent_port_is_reported_by_the_deadline(make_app: Callable[..., Flask]) -> None:
+    """A port that accepts and does not answer is 503 by the deadline of the default timeout."""
     with silent_port() as port:
         found = probe(make_app(Celery(broker=f"amqp://127.0.0.1:{port}//")))
     assert found.status == 503
@@ -57,10 +57,10 @@ def test_a_silent_port_is_given_up_in_time(make_app: Callable[..., Flask]) -> No
 
 
 @pytest.mark.parametrize("opened", [False, True], ids=["new", "opened"])
-def test_dropped_packets_do_not_hang_a_probe(
+def test_dropped_packets_do_not_delay_a_probe(
     opened: bool, rabbit: RabbitServer, node: ScriptedNode, make_app: Callable[..., Flask]
 ) -> None:
-    """Nothing gets through any more: 503 by the deadline, 200 on the first probe after it."""
+    """While a proxy drops all packets probes are 503 by the deadline, and the first one after it is 200."""
     proxy = Proxy(rabbit.port)
     app = make_app(Celery(broker=f"amqp://127.0.0.1:{proxy.port}//"), cache_seconds=0, timeout_seconds=TIMEOUT)
     if opened:
@@ -75,10 +75,10 @@ def test_dropped_packets_do_not_hang_a_probe(
     assert after.status == 200
 
 
-def test_packets_dropped_during_a_check_are_not_taken_for_missing_workers(
+def test_packets_dropped_during_a_check_are_not_reported_as_missing_workers(
     rabbit: RabbitServer, node: ScriptedNode, make_app: Callable[..., Flask]
 ) -> None:
-    """While a slow node is awaited the network goes: the error names the broker."""
+    """When the network fails while a check waits for a node, the error names the broker, and the next probe is 200."""
     proxy = Proxy(rabbit.port)
     app = make_app(Celery(broker=f"amqp://127.0.0.1:{proxy.port}//"), cache_seconds=0)
     assert probe(app).status == 200
@@ -99,10 +99,10 @@ def test_packets_dropped_during_a_check_are_not_taken_for_missing_workers(
     assert after.status == 200
 
 
-def test_a_connection_that_died_meanwhile_costs_no_wrong_answer(
+def test_a_closed_idle_connection_is_replaced(
     rabbit: RabbitServer, node: ScriptedNode, make_app: Callable[..., Flask]
 ) -> None:
-    """A firewall closed our idle connection: the next check opens another one and is right."""
+    """When a firewall has closed the idle connection, the next check opens another one and is 200."""
     proxy = Proxy(rabbit.port)
     app = make_app(Celery(broker=f"amqp://127.0.0.1:{proxy.port}//"), cache_seconds=0)
     before = probe(app)
@@ -113,10 +113,10 @@ def test_a_connection_that_died_meanwhile_costs_no_wrong_answer(
 
 
 @pytest.mark.parametrize("opened", [False, True], ids=["new", "opened"])
-def test_a_memory_alarm_is_told_as_such(
+def test_a_memory_alarm_is_reported(
     opened: bool, rabbit: RabbitServer, node: ScriptedNode, rabbit_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """RabbitMQ blocks publishers: the error says so, not that workers are missing; 200 when it is over."""
+    """While RabbitMQ blocks publishers the error says so, and the first probe after it is 200."""
     app = make_app(rabbit_app, cache_seconds=0)
     if opened:
         assert probe(app).status == 200
@@ -133,11 +133,11 @@ def test_a_memory_alarm_is_told_as_such(
 
 
 def test_faulted_probes_leave_nothing_here(make_app: Callable[..., Flask]) -> None:
-    """25 probes of a silent port: no thread and no file descriptor more."""
+    """25 probes of a silent port leave no thread and no file descriptor."""
     with silent_port() as port:
         app = make_app(Celery(broker=f"amqp://127.0.0.1:{port}//"), cache_seconds=0, timeout_seconds=0.2)
         probe(app)
-        gc.collect()  # else what an earlier test has left to the collector is missing in the end
+        gc.collect()  # so that garbage of earlier tests is not counted before
         before = held()
         assert {probe(app).status for _ in range(25)} == {503}
         wait_until(lambda: held() == before, f"{before} again, not {held()}", 10)
@@ -145,14 +145,14 @@ def test_faulted_probes_leave_nothing_here(make_app: Callable[..., Flask]) -> No
 
 @pytest.mark.slow
 def test_faulted_probes_leave_nothing_on_the_broker(rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:
-    """Probes through a network that drops everything by turns: one connection and one queue are left."""
+    """Probes through a network that fails five times leave one connection and one queue."""
     proxy = Proxy(rabbit.port)
     app = make_app(Celery(broker=f"amqp://127.0.0.1:{proxy.port}//"), cache_seconds=0, timeout_seconds=0.2)
     for _ in range(5):
         proxy.drop()
         assert {probe(app).status for _ in range(3)} == {503}
         proxy.forward()
-        wait_until(lambda: "No active Celery workers" in probe(app).error, "the broker is found again", 5)
+        wait_until(lambda: "No active Celery workers" in probe(app).error, "the broker is reached again", 5)
     wait_until(lambda: len(rabbit.control("-q", "list_queues", "--no-table-headers").splitlines()) == 1, "one queue")
     connections = rabbit.control("-q", "list_connections", "pid", "--no-table-headers").splitlines()
     proxy.close()

@@ -1,4 +1,4 @@
-"""``global_keyprefix``, with which several applications share one Redis database, holds for all that is ours."""
+"""``global_keyprefix``, with which several applications share one Redis database."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from tests.support.probes import probe
 from tests.support.servers import RedisServer
 
 
-def test_abandoned_reply_queues_go_under_the_prefix(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
-    """What a killed process left under the prefix is deleted by the next check, and ours when it ends."""
+def test_abandoned_reply_queues_are_deleted_under_the_prefix(
+    redis: RedisServer, make_app: Callable[..., Flask]
+) -> None:
+    """A check deletes the reply queue and the binding that a killed process has left under the prefix."""
     name = reply_queue.new_name(time.time() + 3600, "reply.celery.pidbox")
     reply_queue.abandon(name)
     left = name.replace(f".{os.getpid()}.", f".{2**22 + 1}.")
@@ -32,8 +34,8 @@ def test_abandoned_reply_queues_go_under_the_prefix(redis: RedisServer, make_app
 
 
 @pytest.mark.parametrize("prefix", ["", PREFIX])
-def test_an_empty_queue_is_empty(prefix: str, redis: RedisServer, make_app: Callable[..., Flask]) -> None:
-    """A queue that has no key in Redis has the length 0, with and without a prefix."""
+def test_an_empty_queue_has_the_length_0(prefix: str, redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """A queue without a key in Redis has the length 0, with and without a prefix."""
     with Celery("tenant", broker=redis.url, set_as_current=False) as celery_app:
         celery_app.conf.broker_transport_options = {"global_keyprefix": prefix}
         with ScriptedNode(celery_app, "a@t"):

@@ -1,4 +1,4 @@
-"""Values of ``customer_id``: whatever a job carries, the exposition stays sound and bounded."""
+"""Labels of any value: the exposition stays valid, and the number of series is bounded in the fleet."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from tests.support.servers import RedisServer
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One Redis for all examples; each takes a prefix of its own."""
+    """One Redis for all examples, each of which has its own key prefix."""
     redis = RedisServer(tmp_path_factory.mktemp("labels"))
     yield redis
     redis.stop()
 
 
 class Hostile(str):
-    """A string that cannot even be turned into one."""
+    """A string whose ``str()`` raises."""
 
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -74,18 +74,18 @@ anything = st.one_of(
 
 
 class Fixed(Collector):
-    """A collector of families made before."""
+    """A collector that returns the given families."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
 
     def collect(self) -> list[Metric]:
-        """The families."""
+        """Return the families."""
         return self._families
 
 
 def exposed(server: RedisServer, customers: list[str], **settings: Any) -> Exposition:
-    """The exposition of one start for each customer, through ledger, Redis and text format."""
+    """Count one start for each customer, send the counts to Redis, and return the exposition of its totals."""
     made = Settings(metrics_key_prefix=uuid4().hex, **settings)
     ledger = Ledger(made.duration_buckets_seconds, 10 * made.max_customers)
     for customer in customers:
@@ -98,10 +98,10 @@ def exposed(server: RedisServer, customers: list[str], **settings: Any) -> Expos
     return Exposition(generate_latest(registry).decode())
 
 
-@settings(deadline=None)  # it waits for Redis
+@settings(deadline=None)  # an example waits for Redis
 @given(values=st.lists(anything, max_size=12))
 def test_no_value_breaks_or_grows_the_exposition(server: RedisServer, values: list[Any]) -> None:
-    """Any value comes back through Prometheus's own parser as one short label, and no attempt is lost."""
+    """Prometheus's parser reads each value as one label of at most 64 characters, and each attempt is counted."""
     labels = [label_value(value) for value in values]
     found = {labels["customer_id"]: number for labels, number in exposed(server, labels).series(f"{JOB}_started_total")}
     assert found == {label: labels.count(label) for label in labels}
@@ -111,7 +111,7 @@ def test_no_value_breaks_or_grows_the_exposition(server: RedisServer, values: li
 @settings(deadline=None)
 @given(customers=st.lists(st.sampled_from([f"c{number}" for number in range(8)]), max_size=40))
 def test_the_cap_holds_for_any_order_of_customers(server: RedisServer, customers: list[str]) -> None:
-    """With a cap of three at most three names appear beside ``other``, and no attempt is lost."""
+    """With a cap of three, at most three names stand beside ``other``, and each attempt is counted."""
     found = exposed(server, customers, max_customers=3)
     names = {labels["customer_id"] for labels, _ in found.series(f"{JOB}_started_total")}
     assert len(names - {"other"}) <= 3
@@ -119,7 +119,7 @@ def test_the_cap_holds_for_any_order_of_customers(server: RedisServer, customers
 
 
 def test_the_number_of_error_types_is_capped_in_the_fleet(server: RedisServer) -> None:
-    """2,000 generated classes of two workers are 100 types of their own and ``other``, and no attempt is lost."""
+    """2,000 exception classes of three workers make 100 types and ``other``, and each attempt is counted."""
     made = Settings(metrics_key_prefix=uuid4().hex)
     store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
     for writer, numbers in (("one", range(1000)), ("two", range(500, 1500)), ("three", range(1000, 2000))):
@@ -134,7 +134,7 @@ def test_the_number_of_error_types_is_capped_in_the_fleet(server: RedisServer) -
 
 
 def test_a_batch_in_which_every_name_is_new_is_added(server: RedisServer) -> None:
-    """The largest batch, each of its counters with a task, an error type and a customer of its own, is added whole."""
+    """The largest batch is added whole, although each counter has a new task, error type and customer."""
     made = Settings(metrics_key_prefix=uuid4().hex)
     store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
     numbers = range(MAX_BATCH)

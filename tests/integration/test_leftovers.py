@@ -1,4 +1,4 @@
-"""Nothing stays on the broker: not after a normal end, not after a hundred killed checks."""
+"""Reply queues on the broker: those of killed processes are deleted, those of other processes stay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.servers import RabbitServer, RedisServer
 
 REPLY_BINDINGS = "_kombu.binding.reply.celery.pidbox"
 
-#: Forks so many children of an application that has been used; each is killed in the middle of its check.
+#: Uses an application, then forks the given number of children; each is killed after it has published its command.
 KILLED_CHECKS = """
 import os, signal, sys, threading
 from tests.support.apps.jobs import app
@@ -45,8 +45,8 @@ for _ in range(int(sys.argv[1])):
 
 
 @pytest.mark.slow
-def test_a_hundred_killed_checks_leave_nothing_after_the_next(redis: RedisServer, celery_app: Celery) -> None:
-    """SIGKILL between question and answer, 100 times: one more check, ended normally, and Redis is clean."""
+def test_the_next_check_deletes_the_queues_of_a_hundred_killed_ones(redis: RedisServer, celery_app: Celery) -> None:
+    """After 100 checks that were killed before their reply, one more check leaves no reply queue in Redis."""
     with ScriptedNode(celery_app, "a@t"):
         assert run_code(KILLED_CHECKS, redis.url, "100") == [str(int(signal.SIGKILL))] * 100
         assert redis.client().scard(REPLY_BINDINGS) == 100
@@ -55,7 +55,7 @@ def test_a_hundred_killed_checks_leave_nothing_after_the_next(redis: RedisServer
 
 
 def test_killed_checks_leave_nothing_on_rabbitmq(rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:
-    """The broker drops an exclusive queue with its connection."""
+    """RabbitMQ deletes an exclusive queue with its connection."""
     celery_app = Celery("upstream", broker=rabbit.url)
     with ScriptedNode(celery_app, "a@t"):
         run_code(KILLED_CHECKS, rabbit.url, "20")
@@ -64,11 +64,11 @@ def test_killed_checks_leave_nothing_on_rabbitmq(rabbit: RabbitServer, make_app:
         def queues() -> list[str]:
             return rabbit.control("-q", "list_queues", "name", "--no-table-headers").split()
 
-        wait_until(lambda: queues() == ["a@t.celery.pidbox"], "the node's own queue alone is left", 20)
+        wait_until(lambda: queues() == ["a@t.celery.pidbox"], "only the queue of the node is left", 20)
 
 
-def test_an_end_in_the_middle_of_a_check_does_not_wait_for_it() -> None:
-    """A check that is stuck keeps no interpreter from ending."""
+def test_an_interpreter_does_not_wait_for_a_check_when_it_ends() -> None:
+    """An interpreter ends within 10 s, although a thread is in a check with a timeout of 60 s."""
     code = """
 import socket, threading, time
 from celery import Celery
@@ -81,12 +81,12 @@ while threading.active_count() < 3:
     pass
 """
     began = time.monotonic()
-    run_code(code, "")  # a broker of the environment would win
+    run_code(code, "")  # CELERY_BROKER_URL would win over the URL in the code
     assert time.monotonic() - began < 10
 
 
 def bind(redis: RedisServer, name: str) -> None:
-    """What a process leaves: a binding, and replies that came after its end."""
+    """Leave a binding and a reply, as a killed process does."""
     redis.client().sadd(REPLY_BINDINGS, "\x06\x16".join((name, "", name)))
     redis.client().lpush(name, "reply")
 
@@ -94,20 +94,20 @@ def bind(redis: RedisServer, name: str) -> None:
 HOUR = 3600
 
 
-@pytest.mark.leaves("broker", reason="queues that are not ours to remove")
+@pytest.mark.leaves("broker", reason="queues that a check must not delete")
 @pytest.mark.parametrize(
     ("host", "pid", "lease", "removed"),
     [
         (reply_queue._host(), 2**22 + 1, HOUR, True),  # no such process
         (reply_queue._host(), os.getppid(), HOUR, False),
-        (reply_queue._host(), os.getpid(), HOUR, True),  # this process has no such queue
+        (reply_queue._host(), os.getpid(), HOUR, True),  # not a queue of this process
         ("elsewhere", 1, HOUR, False),
         ("elsewhere", 1, -60, False),  # clocks differ
         ("elsewhere", 1, -HOUR, True),
     ],
-    ids=["dead", "alive", "own", "other host", "lease just over", "lease long over"],
+    ids=["dead", "alive", "own", "other host", "lease just ended", "lease ended long ago"],
 )
-def test_only_abandoned_queues_are_removed(
+def test_only_abandoned_queues_are_deleted(
     host: str,
     pid: int,
     lease: int,
@@ -116,7 +116,7 @@ def test_only_abandoned_queues_are_removed(
     celery_app: Celery,
     make_app: Callable[..., Flask],
 ) -> None:
-    """A queue goes when its process is dead or its lease long over; list and binding both."""
+    """A check deletes list and binding of a queue if its process is dead, or its lease ended long ago."""
     name = f"celery-health.{host}.{pid}.{int(time.time()) + lease}.abc"
     bind(redis, name)
     probe(make_app(celery_app, timeout_seconds=0.2))
@@ -125,11 +125,9 @@ def test_only_abandoned_queues_are_removed(
     assert any(name.encode() in member for member in bindings) == (not removed)
 
 
-@pytest.mark.leaves("broker", reason="queues that are not ours to remove")
-def test_queues_of_others_are_left_alone(
-    redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
-) -> None:
-    """Reply queues of Celery itself, and names that only look like ours, stay."""
+@pytest.mark.leaves("broker", reason="queues that a check must not delete")
+def test_queues_of_other_programs_stay(redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]) -> None:
+    """A check keeps reply queues of Celery, and names that only resemble ours."""
     names = ["abc.reply.celery.pidbox", "celery-health", "celery-health.x.y.z", f"celery-health.{socket.gethostname()}"]
     for name in names:
         bind(redis, name)
@@ -137,10 +135,10 @@ def test_queues_of_others_are_left_alone(
     assert redis.client().exists(*names) == len(names)
 
 
-def test_a_lease_that_ends_is_renewed_without_a_wrong_answer(
+def test_a_queue_whose_lease_has_ended_is_replaced(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A queue whose lease is over makes way for a new one, and leaves nothing."""
+    """With leases that end at once each check is 200, with a new queue, and deletes the old one."""
     monkeypatch.setattr(reply_queue, "LEASE_SECONDS", 0)
     app = make_app(celery_app, cache_seconds=0)
     seen: list[set[bytes]] = []
@@ -152,10 +150,10 @@ def test_a_lease_that_ends_is_renewed_without_a_wrong_answer(
     assert len(set.union(*seen)) == 3
 
 
-def test_a_reply_that_was_under_way_at_the_end_leaves_no_list(
+def test_a_reply_after_the_end_leaves_no_list(
     redis: RedisServer, celery_app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker looked up our binding just before it was deleted, and sends just after: the list goes too."""
+    """The list of a reply that a worker sends just after our binding was deleted is deleted too."""
     monkeypatch.setattr(control_channel, "SETTLE_SECONDS", 1)
     health = CeleryHealth(lambda: celery_app, Settings(timeout_seconds=0.2))
     health.check()

@@ -1,4 +1,4 @@
-"""Least privilege: what docs/permissions.md grants is enough for Celery and for us; what is missing is told."""
+"""Least privilege: a missing permission is named in the error."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DENIED = "denies the user a permission"
 
 
 @pytest.mark.parametrize("missing", ["-smembers", "-publish", "resetkeys", "resetchannels"])
-def test_a_missing_permission_is_no_wrong_password(
+def test_a_missing_permission_on_redis_is_reported(
     missing: str, redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """A Redis that refuses a command, a key or a channel to a user whose password is right: look at the ACL."""
+    """A Redis that denies a command, a key or a channel is 503: a permission is missing, not the password wrong."""
     url = grant(redis, granted("redis")[0], [f"ACL SETUSER celery {missing}"])
     with ScriptedNode(celery_app, "a@t"), Celery("upstream", broker=url, set_as_current=False) as restricted:
         found = probe(make_app(restricted, timeout_seconds=1))
@@ -30,8 +30,10 @@ def test_a_missing_permission_is_no_wrong_password(
 
 
 @pytest.mark.parametrize("missing", ["configure", "write", "read"])
-def test_a_missing_permission_on_rabbitmq(missing: str, rabbit: RabbitServer, make_app: Callable[..., Flask]) -> None:
-    """A RabbitMQ that lets the user in and refuses a name."""
+def test_a_missing_permission_on_rabbitmq_is_reported(
+    missing: str, rabbit: RabbitServer, make_app: Callable[..., Flask]
+) -> None:
+    """A RabbitMQ that accepts the user, and denies one of the three permissions, is 503 with that reason."""
     patterns = ["" if kind == missing else ".*" for kind in ("configure", "write", "read")]
     rabbit.control("add_user", "celery", PASSWORD)
     try:

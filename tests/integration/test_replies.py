@@ -1,4 +1,4 @@
-"""Replies of whatever sends them: what cannot be read costs neither a check nor a worker."""
+"""Replies with any content: an unreadable one fails no check and hides no worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.processes import wait_until
 from tests.support.servers import RedisServer
 
 UNREADABLE: dict[str, tuple[Any, dict[str, Any]]] = {
-    "no mapping": (["pong"], {}),
+    "not a mapping": (["pong"], {}),
     "unknown type": (b"\x00", {"content_type": "application/x-unknown", "content_encoding": "binary"}),
     "broken JSON": (b"{", {"content_type": "application/json", "content_encoding": "utf-8"}),
     "an error": ({"b@t": {"error": "no such method"}}, {}),
@@ -32,7 +32,7 @@ UNREADABLE: dict[str, tuple[Any, dict[str, Any]]] = {
 def test_a_reply_that_cannot_be_read_is_left_out(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], body: Any, properties: dict[str, Any]
 ) -> None:
-    """Between the replies of a worker something else comes: the worker is there, and nobody besides."""
+    """An unreadable message on the reply queue is ignored, and the worker is the only one listed."""
     app = make_app(celery_app, cache_seconds=0)
     with ScriptedNode(celery_app, "a@t"), redis.client() as client:
         assert probe(app).status == 200
@@ -45,10 +45,10 @@ def test_a_reply_that_cannot_be_read_is_left_out(
 
 
 @pytest.mark.parametrize("stats", [None, [], {"pool": []}, {"pool": {"processes": 1, "max-concurrency": "many"}}])
-def test_a_worker_that_says_nonsense_is_shown_without_it(
+def test_an_invalid_reply_is_null_in_the_details(
     celery_app: Celery, make_app: Callable[..., Flask], stats: Any
 ) -> None:
-    """What a reply does not say, or says wrongly, is null in the details; the worker counts."""
+    """A worker with missing or invalid facts is active, and these are null in the details."""
     replies = {**REPLIES, "stats": stats, "active": "none", "scheduled": None, "reserved": {}}
     with ScriptedNode(celery_app, "a@t", replies):
         found = probe(make_app(celery_app))
@@ -58,10 +58,10 @@ def test_a_worker_that_says_nonsense_is_shown_without_it(
     assert worker["processes"] == []
 
 
-def test_a_reply_to_what_nobody_asked_is_left_out(
+def test_a_reply_to_an_unknown_command_is_left_out(
     celery_app: Celery, make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node that answers each command a second time, as if it had been another one, is shown as it is."""
+    """A node that replies a second time to each command, with another ticket, is listed once."""
     reply = Node.reply
 
     def reply_twice(self: Node, data: Any, exchange: Any, routing_key: Any, ticket: str, **options: Any) -> None:
@@ -78,7 +78,7 @@ def test_a_reply_to_what_nobody_asked_is_left_out(
 def test_counts_that_cannot_be_read_are_left_out(
     celery_app: Celery, make_app: Callable[..., Flask], counts: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a store, a worker whose counts are of no version that we know costs the scrape nothing but a log line."""
+    """With the control store, counts of an unknown version leave the scrape at 200, and are named in the log."""
     replies = {**REPLIES, "stats": {"celery_health": {}}, "celery_health_counts": counts}
     with ScriptedNode(celery_app, "a@t", replies):
         answer = make_app(celery_app, metrics_store="control").test_client().get("/metrics")
@@ -88,14 +88,15 @@ def test_counts_that_cannot_be_read_are_left_out(
     assert "the counts of a@t cannot be read" in caplog.text
 
 
+#: Values that are not allowed where a number is expected.
 NO_NUMBERS = [math.nan, math.inf, -math.inf, -1, 10**400, True, "1", [1]]
 
 
 @pytest.mark.parametrize("number", NO_NUMBERS, ids=lambda number: repr(number)[:8])
-def test_a_number_that_is_none_is_null_in_every_answer(
+def test_an_invalid_number_is_null_in_every_response(
     celery_app: Celery, make_app: Callable[..., Flask], number: Any
 ) -> None:
-    """Details, tasks and metrics answer 200 in valid JSON, without a value for it."""
+    """With an invalid number in a reply, details, tasks and metrics are 200 and valid, and have no value for it."""
     stats = {"uptime": number, "pool": {"max-concurrency": number, "processes": [number, 7]}}
     running = {"id": "1", "type": "a", "time_start": number}
     client = make_app(celery_app, cache_seconds=60).test_client()
@@ -113,8 +114,8 @@ def test_a_number_that_is_none_is_null_in_every_answer(
 HOSTILE = "a\x1b[2J\r\n\u202e\ud800@t"
 
 
-def test_names_cannot_steer_the_terminal(redis: RedisServer, celery_app: Celery) -> None:
-    """ESC, line ends, bidi marks and lone surrogates in a node's name: one line of ``--nagios``, and text alone."""
+def test_names_cannot_control_the_terminal(redis: RedisServer, celery_app: Celery) -> None:
+    """With ESC, line ends, bidi marks and lone surrogates in a node's name, ``--nagios`` prints one printable line."""
     with ScriptedNode(celery_app, "a@t", {**REPLIES, "active_queues": []}, said_name=HOSTILE):
         nagios, verbose = run(redis.url, "--nagios"), run(redis.url, "--verbose")
     assert "answering without one: a?[2J????@t" in nagios.stdout
@@ -122,8 +123,8 @@ def test_names_cannot_steer_the_terminal(redis: RedisServer, celery_app: Celery)
     assert all(line.isprintable() for line in (nagios.stdout + verbose.stdout).splitlines())
 
 
-def test_names_can_neither_break_nor_bloat_a_scrape(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
-    """A lone surrogate is no reason for a 500, and of a name of 1 MB 256 characters are kept."""
+def test_names_in_a_scrape_are_escaped_and_cut(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
+    """A scrape with a lone surrogate in a name is 200, and a name of 1 MB is cut to 256 characters."""
     with (
         ScriptedNode(celery_app, "a@t", said_name=HOSTILE),
         ScriptedNode(celery_app, "b@t", {**REPLIES, "active_queues": [{"name": "q" * 10**6}]}, said_name="b" * 10**6),
@@ -134,8 +135,8 @@ def test_names_can_neither_break_nor_bloat_a_scrape(celery_app: Celery, make_app
     assert up == {"a?[2J????@t", "b" * 256}
 
 
-def test_a_reply_that_is_too_long_is_not_read(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
-    """Of 9 MB nothing is decoded: the worker counts, a sentence says why what it said is not known, tasks/ is a 503."""
+def test_a_reply_that_is_too_long_is_not_decoded(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
+    """A worker whose reply has 9 MB is active; a note gives the reason for its missing facts, and tasks/ is 503."""
     with ScriptedNode(celery_app, "a@t", {**REPLIES, "active": [{"id": "1", "type": "a" * 9_000_000}]}):
         app = make_app(celery_app, cache_seconds=0, timeout_seconds=10)
         wait_until(lambda: "a@t: a reply was too long to be read" in probe(app).notes, "the long reply has come")

@@ -1,4 +1,4 @@
-"""The way of the counts through Redis: exactly once, also when Redis or the network fails."""
+"""Totals in Redis: key prefixes, and the cap of customers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tests.support.servers import RedisServer
 
 
 def store(url: str, **settings: Any) -> RedisStore:
-    """A store as a worker with these settings opens it."""
+    """Open the store of a worker with these settings."""
     return RedisStore.from_url(url, Celery("upstream", broker=url), Settings(**settings))
 
 
 def batch(customer: str, number: int = 1) -> Counts:
-    """So many starts for a customer."""
+    """Return counts with this number of starts for a customer."""
     counts = Counts()
     counts.counters[Series("started", "job", "", customer)] = number
     return counts
 
 
 def test_fleets_with_different_prefixes_do_not_mix(redis: RedisServer) -> None:
-    """Two fleets in one Redis database each read back what their own workers added."""
+    """Two fleets in one Redis database read the totals of their own workers only."""
     ours, theirs = store(redis.url, metrics_key_prefix="ours"), store(redis.url, metrics_key_prefix="theirs")
     ours.add("worker", 1, batch("a", 1))
     theirs.add("worker", 1, batch("a", 5))
@@ -35,8 +35,8 @@ def test_fleets_with_different_prefixes_do_not_mix(redis: RedisServer) -> None:
     theirs.close()
 
 
-def test_the_cap_of_customers_is_the_whole_fleets(redis: RedisServer) -> None:
-    """Of 1,001 customers that two workers saw the last one is ``other`` and stays it; a known one stays itself."""
+def test_the_cap_of_customers_holds_for_the_fleet(redis: RedisServer) -> None:
+    """The 1,001st customer of two workers counts as ``other``, each time, and a known one keeps its name."""
     first, second = store(redis.url), store(redis.url)
     for number in range(1000):
         (first if number % 2 else second).add(f"writer{number % 2}", number + 1, batch(f"c{number}"))

@@ -1,4 +1,4 @@
-"""What a worker says when its counts do not arrive, or when totals were lost, and who shows it."""
+"""A worker whose store fails, may evict totals, or has lost a sequence number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.servers import RedisServer
 def test_totals_that_cannot_be_evicted_make_no_note(
     redis: RedisServer, admin: Redis, policy: str, maxmemory: str
 ) -> None:
-    """Without a limit, or with a policy for keys that expire, totals stay."""
+    """Without a memory limit, or with a policy that spares our keys, ``dangers()`` is empty."""
     admin.config_set("maxmemory", maxmemory)
     admin.config_set("maxmemory-policy", policy)
     store = RedisStore.from_url(redis.url, Celery(broker=redis.url), Settings())
@@ -29,8 +29,8 @@ def test_totals_that_cannot_be_evicted_make_no_note(
     store.close()
 
 
-def test_a_user_who_may_not_ask_for_the_policy_is_refused_once(redis: RedisServer, admin: Redis) -> None:
-    """Without the right to INFO nothing is noted, and Redis's log of refusals does not grow."""
+def test_a_user_without_info_is_refused_once(redis: RedisServer, admin: Redis) -> None:
+    """Without the permission for INFO ``dangers()`` is empty, and asks Redis once only."""
     admin.execute_command("ACL", "SETUSER", "counter", "on", ">s3cret", "~*", "+@all", "-info")
     url = redis.url.replace("//", "//counter:s3cret@")
     store = RedisStore.from_url(url, Celery(broker=url), Settings())
@@ -42,15 +42,15 @@ def test_a_user_who_may_not_ask_for_the_policy_is_refused_once(redis: RedisServe
 
 @pytest.fixture
 def recorder(redis: RedisServer) -> Iterator[Recorder]:
-    """A recorder that flushes when it is told to."""
+    """A recorder that flushes only when the test does."""
     store = RedisStore.from_url(redis.url, Celery(broker=redis.url), Settings())
     made = Recorder(Settings(flush_interval_seconds=3600), store)
     yield made
     made.stop()
 
 
-def test_a_worker_without_jobs_sees_that_its_store_is_back(redis: RedisServer, recorder: Recorder) -> None:
-    """A store that was away when the worker started is tried again by the next flush, with nothing to send."""
+def test_a_worker_without_jobs_notices_that_its_store_is_back(redis: RedisServer, recorder: Recorder) -> None:
+    """A flush without counts tries a store again that was down when the worker started."""
     redis.stop()
     recorder.announce()
     assert recorder.store_facts()["error"] == "ConnectionRefusedError"
@@ -62,10 +62,8 @@ def test_a_worker_without_jobs_sees_that_its_store_is_back(redis: RedisServer, r
     assert facts["id"]
 
 
-def test_a_process_that_nobody_asks_does_not_watch_the_store(
-    redis: RedisServer, admin: Redis, recorder: Recorder
-) -> None:
-    """A web process sends what it ran eagerly, and nothing else, however often it is scraped."""
+def test_a_web_process_does_not_watch_the_store(redis: RedisServer, admin: Redis, recorder: Recorder) -> None:
+    """A process that is no worker sends its counts, and neither asks for the policy nor for the id of the store."""
     admin.config_resetstat()
     for number in range(30):
         if number == 15:
@@ -77,10 +75,10 @@ def test_a_process_that_nobody_asks_does_not_watch_the_store(
     assert recorder.store_facts()["id"] is None
 
 
-def test_counts_sent_twice_after_their_sequence_was_lost_are_told(
+def test_counts_that_may_be_added_twice_are_logged(
     redis: RedisServer, admin: Redis, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A writer's key that is evicted matters only to a batch that is sent again: the log says what may be wrong."""
+    """The log warns of counts added twice if a batch is sent again after its writer's key was evicted, only then."""
     for job in ("one", "two"):
         recorder.ledger.count(STARTED, job, "c")
         recorder.flush()

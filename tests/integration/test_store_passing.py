@@ -1,4 +1,4 @@
-"""What a Redis refuses for a while: it passes, and is not taken for a refusal that lasts."""
+"""Temporary errors of Redis are told apart from refusals that last."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def store(redis: RedisServer) -> Iterator[RedisStore]:
     opened.close()
 
 
-def test_a_master_without_its_replicas_is_waited_for(store: RedisStore, admin: Redis) -> None:
-    """With ``min-replicas-to-write 1`` and no replica a batch waits, under the word that Redis says."""
+def test_a_master_without_its_replicas_is_a_temporary_error(store: RedisStore, admin: Redis) -> None:
+    """With ``min-replicas-to-write 1`` and no replica adding fails for now, with the error code of Redis."""
     admin.config_set("min-replicas-to-write", 1)
     with pytest.raises(StoreUnavailable, match=r"cannot be used \(NOREPLICAS\)") as caught:
         store.add("writer", 1, Counts(internal_errors=1))
@@ -48,16 +48,16 @@ def test_a_master_without_its_replicas_is_waited_for(store: RedisStore, admin: R
         "@user_script: 12: -NOREPLICAS Not enough good replicas to write.",
     ],
 )
-def test_a_word_of_redis_tells_what_passes(store: RedisStore, text: str) -> None:
-    """An answer that redis-py has no class for is known by its first word, also behind the place in a script."""
+def test_the_error_code_of_redis_marks_temporary_errors(store: RedisStore, text: str) -> None:
+    """An error without a class in redis-py is known by its code, even after the position in a script."""
     (word,) = re.findall("^[A-Z]+|NOREPLICAS", text)
     with pytest.raises(StoreUnavailable) as caught, store._errors_translated():
         raise ResponseError(text)
     assert (caught.value.cause, caught.value.refused) == (word, False)
 
 
-def test_a_busy_redis_is_asked_for_its_policy_again(store: RedisStore, admin: Redis) -> None:
-    """Only a missing permission ends the questions for the eviction policy, not what passes or is another error."""
+def test_the_eviction_policy_is_read_again_after_an_error(store: RedisStore, admin: Redis) -> None:
+    """After an error that is no missing permission the eviction policy is read again."""
     admin.config_set("maxmemory", "1gb")
     admin.config_set("maxmemory-policy", "allkeys-lru")
     admin.config_set("requirepass", "s3cret")
@@ -66,8 +66,8 @@ def test_a_busy_redis_is_asked_for_its_policy_again(store: RedisStore, admin: Re
     assert len(store.dangers()) == 1
 
 
-def test_a_store_that_may_not_be_written_is_found_out_at_start(store: RedisStore, admin: Redis) -> None:
-    """A sequence of 0 adds nothing, and fails for a user without SET and on a replica, which takes no writes."""
+def test_the_first_write_shows_that_a_store_is_not_writable(store: RedisStore, admin: Redis) -> None:
+    """A batch with the sequence 0 adds nothing, and fails for a user without SET and on a read-only replica."""
     store.add("writer", 0, Counts())
     store.add("writer", 1, Counts(internal_errors=1))
     store.add("writer", 0, Counts())

@@ -1,4 +1,4 @@
-"""A Redis that refuses a batch halfway: nothing of it is added, or all of it, and never twice."""
+"""A Redis that refuses a command of a batch: the batch is added whole or not at all, and never twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.servers import RedisServer
 
 @pytest.fixture
 def store(redis: RedisServer, admin: Redis) -> Iterator[RedisStore]:
-    """The store of a user of its own."""
+    """A store with a Redis user of its own."""
     admin.execute_command("ACL", "SETUSER", "counter", "on", ">s3cret", "~*", "+@all")
     url = redis.url.replace("//", "//counter:s3cret@")
     opened = RedisStore.from_url(url, Celery("upstream", broker=url), Settings(max_customers=2))
@@ -31,7 +31,7 @@ def store(redis: RedisServer, admin: Redis) -> Iterator[RedisStore]:
 
 
 def batch() -> Counts:
-    """Counts of every kind: of known and of too many customers, of a histogram, and an error of our own."""
+    """Return counts of every kind: customers below and above the cap, a histogram, an internal error."""
     counts = Counts(internal_errors=1)
     for number, customer in enumerate(["a", "b", "c", "d", "unknown"], 1):
         counts.counters[Series("started", "job", "", customer)] = number
@@ -42,7 +42,7 @@ def batch() -> Counts:
 
 
 def added() -> Counts:
-    """What a batch makes of empty totals with room for two customers."""
+    """Return the totals after one batch, with a cap of two customers."""
     counts = batch()
     for customer in "cd":
         number = counts.counters.pop(Series("started", "job", "", customer))
@@ -50,13 +50,13 @@ def added() -> Counts:
     return counts
 
 
-#: Those of the script, and one that it needed once.
+#: The commands of the script, and one that an earlier version used.
 COMMANDS = ["get", "set", "hlen", "hmget", "hset", "hincrbyfloat"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_without_a_command_a_batch_waits_and_is_added_once(store: RedisStore, admin: Redis, command: str) -> None:
-    """A batch of a user who lacks one command is refused whole, and is right when it is sent again."""
+def test_without_a_command_a_batch_is_refused_whole(store: RedisStore, admin: Redis, command: str) -> None:
+    """A batch of a user who lacks one command adds nothing, and is added once when it is sent again."""
     admin.execute_command("ACL", "SETUSER", "counter", f"-{command}")
     with suppress(StoreUnavailable) if command == "hincrbyfloat" else pytest.raises(StoreUnavailable) as caught:
         store.add("writer", 2, batch())
@@ -69,19 +69,19 @@ def test_without_a_command_a_batch_waits_and_is_added_once(store: RedisStore, ad
     assert store.totals() == added()
 
 
-def documented(who: str) -> list[str]:
-    """The commands that the runbook names for workers or web processes."""
+def documented(processes: str) -> list[str]:
+    """Return the commands that the runbook names for ``Workers`` or ``web processes``."""
     page = (ROOT / "docs/alerts/CeleryStoreFailing.md").read_text()
-    (found,) = re.findall(rf"{who}(?: need)? ((?:`[A-Z]+`(?:,|\s+and)?\s+)*`[A-Z]+`)", page)
+    (found,) = re.findall(rf"{processes}(?: need)? ((?:`[A-Z]+`(?:,|\s+and)?\s+)*`[A-Z]+`)", page)
     return re.findall("[A-Z]+", found)
 
 
 def test_the_documented_commands_are_enough(redis: RedisServer, admin: Redis) -> None:
-    """Users with the commands and keys of the runbook alone can add, be identified, and read few and many totals."""
+    """Users with only the commands and keys of the runbook can add counts, and read the id, few and many totals."""
     stores = {}
-    for who in ("Workers", "web processes"):
-        user = who.partition(" ")[0]
-        rights = [f"+{command}" for command in documented(who)]
+    for processes in ("Workers", "web processes"):
+        user = processes.partition(" ")[0]
+        rights = [f"+{command}" for command in documented(processes)]
         admin.execute_command("ACL", "SETUSER", user, "on", ">s3cret", "~{celery_health}:*", "+select", *rights)
         url = redis.url.replace("//", f"//{user}:s3cret@")
         stores[user] = RedisStore.from_url(url, Celery(broker=url), Settings(max_customers=2))
@@ -96,31 +96,31 @@ def test_the_documented_commands_are_enough(redis: RedisServer, admin: Redis) ->
         store.close()
 
 
-#: What somebody has written -> the key that is at fault, and how it came there.
+#: A foreign value -> the key that holds it, and how to write it.
 SPOILED: dict[str, tuple[str, Callable[[Redis], Any]]] = {
     "totals of another type": ("totals", lambda admin: admin.set("{celery_health}:totals", "x")),
     "customers of another type": ("customers", lambda admin: admin.lpush("{celery_health}:customers", "x")),
     "a sequence of another type": ("writer:writer", lambda admin: admin.sadd("{celery_health}:writer:writer", "x")),
-    "a sequence that is no number": ("writer:writer", lambda admin: admin.set("{celery_health}:writer:writer", "x")),
-    "a total that is no number": (
+    "a sequence that is not a number": ("writer:writer", lambda admin: admin.set("{celery_health}:writer:writer", "x")),
+    "a total that is not a number": (
         "totals",
         lambda admin: admin.hset("{celery_health}:totals", "started\0job\0\0unknown", "many"),
     ),
-    "a sum that is not a number": (
+    "a sum that is NaN": (
         "totals",
         lambda admin: admin.hset("{celery_health}:totals", "duration\0job\0sum\0", "nan"),
     ),
-    "a total beyond all counting": (
+    "a total that is too large": (
         "totals",
         lambda admin: admin.hset("{celery_health}:totals", "started\0job\0\0unknown", "9" * 30),
     ),
-    "customers that are no number": ("customers", lambda admin: admin.hset("{celery_health}:customers", "job", "x")),
+    "customers that are not a number": ("customers", lambda admin: admin.hset("{celery_health}:customers", "job", "x")),
 }
 
 
 @pytest.mark.parametrize("case", SPOILED)
-def test_a_key_of_somebody_else_is_named_and_nothing_is_half_added(store: RedisStore, admin: Redis, case: str) -> None:
-    """The error names the key; once that is deleted, the batch sent again is added whole."""
+def test_a_foreign_value_is_named_and_no_part_of_a_batch_is_added(store: RedisStore, admin: Redis, case: str) -> None:
+    """The error names the key and the totals stay; once the key is deleted, the batch is added whole."""
     key, spoil = SPOILED[case]
     spoil(admin)
     before = admin.dump("{celery_health}:totals")

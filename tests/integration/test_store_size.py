@@ -1,4 +1,4 @@
-"""Many series: batches that leave Redis time for others, and a scrape that is whole or fails in time."""
+"""Many series: a batch is sent in parts, and a scrape reads all totals by its deadline or none."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ CUSTOMERS = 3 * MAX_BATCH
 
 
 def store_at(url: str) -> RedisStore:
-    """A store as a worker opens it."""
+    """Open the store of a worker."""
     return RedisStore.from_url(url, Celery(broker=url), Settings(max_customers=CUSTOMERS))
 
 
 @pytest.fixture
 def store(redis: RedisServer) -> Iterator[RedisStore]:
-    """The store of the test's Redis."""
+    """The store on the test's Redis."""
     opened = store_at(redis.url)
     yield opened
     opened.close()
 
 
 def fill(redis: RedisServer, fields: int) -> None:
-    """Write so many totals."""
+    """Write this number of totals."""
     source = "for n = 1, ARGV[1] do redis.call('HSET', KEYS[1], 'started\\0job\\0\\0' .. n, n) end"
     with redis.client() as client:
         client.eval(source, 1, TOTALS, fields)
 
 
 def counted(recorder: Recorder) -> None:
-    """One start and one end for each customer."""
+    """Count one start and one end for each customer."""
     for number in range(CUSTOMERS):
         recorder.ledger.count(STARTED, "job", f"c{number}", 0.1)
         recorder.ledger.count(COMPLETED, "job", f"c{number}", 2.0)
 
 
 def test_a_large_batch_is_sent_in_parts_each_added_once(redis: RedisServer, store: RedisStore) -> None:
-    """6,000 series with a reply lost in the middle and a stop in between: no part is missing, none is added twice."""
-    store.add("another", 0, Counts())  # Redis knows the script from now on
+    """Each of 6,000 series arrives once per count, although the reply to the first part is lost."""
+    store.add("another", 0, Counts())  # loads the script, so that the next request is EVALSHA
     with Proxy(redis.port) as proxy:
         recorder = Recorder(Settings(flush_interval_seconds=3600, max_customers=CUSTOMERS), store_at(proxy.url))
         counted(recorder)
         proxy.to_lose = 1
-        assert not recorder.flush()  # the first part was added, and nobody knows
+        assert not recorder.flush()  # the first part was added, its reply lost
         assert len(store.totals()) == MAX_BATCH
         counted(recorder)
         recorder.stop()
@@ -68,8 +68,8 @@ def test_a_large_batch_is_sent_in_parts_each_added_once(redis: RedisServer, stor
     assert {histogram.buckets.total() for histogram in found.histograms.values()} == {2 * CUSTOMERS}
 
 
-def test_a_batch_of_new_names_alone_is_added(store: RedisStore) -> None:
-    """The largest batch is accepted, also when Redis sees each task, error and customer of it for the first time."""
+def test_a_batch_with_new_names_only_is_added(store: RedisStore) -> None:
+    """The largest batch is added whole, although each of its tasks, errors and customers is new to Redis."""
     counts = Counts()
     for number in range(MAX_BATCH):
         counts.counters[Series("failed", f"job{number}", f"Error{number}", f"c{number}")] = 1
@@ -78,7 +78,7 @@ def test_a_batch_of_new_names_alone_is_added(store: RedisStore) -> None:
 
 
 class Interrupted(RedisStore):
-    """A store whose process gets a Ctrl-C when the third batch has been added."""
+    """A store that raises ``KeyboardInterrupt`` after the third batch has been added."""
 
     calls = 0
 
@@ -91,8 +91,8 @@ class Interrupted(RedisStore):
         return added
 
 
-def test_an_interruption_between_two_parts_loses_none(redis: RedisServer) -> None:
-    """A process that is interrupted while it sends the third part of six sends the rest when it ends."""
+def test_an_interruption_between_two_parts_loses_no_count(redis: RedisServer) -> None:
+    """A process that is interrupted after the third of six parts sends the rest when it stops."""
     settings = Settings(flush_interval_seconds=3600, max_customers=CUSTOMERS)
     store = Interrupted.from_url(redis.url, Celery(broker=redis.url), settings)
     recorder = Recorder(settings, store)
@@ -106,18 +106,18 @@ def test_an_interruption_between_two_parts_loses_none(redis: RedisServer) -> Non
     assert len(found.counters) == 2 * CUSTOMERS
 
 
-def test_totals_in_several_portions_are_whole(redis: RedisServer, store: RedisStore) -> None:
-    """More fields than one call reads come back each with its own number."""
+def test_totals_of_several_reads_are_complete(redis: RedisServer, store: RedisStore) -> None:
+    """Each of more fields than one call reads comes back with its own number."""
     fill(redis, 2 * FIELDS_AT_ONCE)
     found = store.totals(60).counters
     assert len(found) == 2 * FIELDS_AT_ONCE
     assert all(series.customer_id == str(number) for series, number in found.items())
 
 
-def test_too_many_totals_are_an_error_and_no_part_of_them(
+def test_too_many_totals_are_not_read(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Beyond the bound the scrape answers at once without job series, says that the store was not read, and why."""
+    """A scrape of more than ``MAX_FIELDS`` totals has no job series, reports a failed store, and logs the reason."""
     fill(redis, MAX_FIELDS + 1)
     web = make_app(celery_app, timeout_seconds=0.3).test_client()
     found = Exposition(web.get("/metrics").text)
@@ -127,7 +127,7 @@ def test_too_many_totals_are_an_error_and_no_part_of_them(
 
 
 def test_totals_that_take_too_long_are_an_error(redis: RedisServer, store: RedisStore) -> None:
-    """When the deadline passes, what was read until then is thrown away."""
+    """Totals that cannot be read by the deadline are an error, without a part of them."""
     fill(redis, 2 * FIELDS_AT_ONCE)
     with pytest.raises(StoreUnavailable, match=r"20,000 fields of .* could not be read within 0\.001 s"):
         store.totals(0.001)

@@ -1,4 +1,4 @@
-"""How many tasks of a worker are counted, and which are not: a forgotten MonitoredTask can be seen."""
+"""The number of counted tasks of a worker that does not report it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.probes import probe
 from tests.support.task_counts import details, metric
 
 
-def test_a_node_that_did_not_answer_stats_is_not_accused(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
-    """What a worker did not say is null, without a series or a sentence."""
+def test_a_worker_without_stats_has_unknown_task_counts(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
+    """A worker without ``stats`` has null task counts, no series and no note."""
     others = {command: reply for command, reply in REPLIES.items() if command != "stats"}
     web = make_app(celery_app, cache_seconds=0)
     with ScriptedNode(celery_app, "a@t", others):

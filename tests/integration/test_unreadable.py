@@ -1,4 +1,4 @@
-"""What cannot be read in the store or in a worker's reply is left out and counted: a scrape never fails by it."""
+"""Unreadable totals in the store are left out and counted, and do not fail a scrape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.servers import RedisServer
 TOTALS = "{celery_health}:totals"
 UNREADABLE = "celery_health_store_unreadable_fields"
 
-#: Fields that this package does not write, and their values.
+#: Fields that this package does not write -> their values.
 ODD: dict[bytes, bytes] = {
     b"": b"1",
     b"started": b"1",
@@ -43,7 +43,7 @@ ODD: dict[bytes, bytes] = {
 def test_odd_fields_are_left_out_and_counted(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Fields that cannot be read hide no other: the scrape is a 200 with the rest, says how many, and the log once."""
+    """A scrape with unreadable totals is 200, has the others and the number of unreadable ones, and logs them once."""
     with redis.client() as client:
         client.hset(TOTALS, mapping={**ODD, b"started\0job\0\0fine": b"7", b"of a newer version\0\0\0": b"x"})
     web = make_app(celery_app, timeout_seconds=0.3).test_client()
@@ -57,10 +57,10 @@ def test_odd_fields_are_left_out_and_counted(
     assert caplog.text.count("cannot be read") == 1
 
 
-def test_names_with_nul_and_surrogates_are_escaped_where_they_are_counted(
+def test_names_with_nul_and_surrogates_are_escaped(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A run by ``.apply()`` of a task whose name no field can hold is shown with ``?``."""
+    """A task name with NUL and a lone surrogate, counted by ``.apply()``, has ``?`` instead of both."""
     caplog.set_level("CRITICAL", "celery.app.trace")  # pytest-xdist cannot carry a log line with a lone surrogate
     app = Celery("upstream", broker=redis.url, task_cls=MonitoredTask, set_as_current=False)
 

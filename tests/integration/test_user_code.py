@@ -1,4 +1,4 @@
-"""Counting beside code of users: overridden hooks, own requests, several apps, and faults of our own."""
+"""Counting in client processes: internal errors, several apps, and headers of users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.measured
 
 @pytest.fixture
 def eager(redis: RedisServer) -> Task:
-    """A task for eager runs, of an app that sends its counts when it is told to."""
+    """A task for eager runs, whose app sends its counts only when the test does; one count is sent, one is not."""
     app = Celery("upstream", broker=redis.url, task_cls=MonitoredTask, set_as_current=False)
     app.conf.celery_health = {"flush_interval_seconds": 60}
 
@@ -39,14 +39,14 @@ def eager(redis: RedisServer) -> Task:
 
 
 def injected(*_: Any) -> None:
-    """An error of our own code."""
+    """Raise an error, in place of our code."""
     raise RuntimeError("injected")
 
 
-def test_an_error_of_ours_while_a_scrape_sends_leaves_the_totals(
+def test_an_internal_error_while_a_scrape_sends_counts_leaves_the_totals(
     eager: Task, make_app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A scrape whose process cannot send what it ran eagerly has the totals, and counts the error."""
+    """A scrape that fails to send this process's counts has the totals, and the next one counts the error."""
     web = make_app(eager.app, timeout_seconds=0.5).test_client()
     with monkeypatch.context() as broken:
         broken.setattr(Ledger, "take", injected)
@@ -59,10 +59,10 @@ def test_an_error_of_ours_while_a_scrape_sends_leaves_the_totals(
     recorder_of(eager.app).stop()
 
 
-def test_an_error_of_ours_while_a_process_ends_hides_no_unsent_count(
+def test_an_internal_error_at_the_end_does_not_hide_unsent_counts(
     eager: Task, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the last counts unsent for an error of our own, the log says which, and the store is disconnected."""
+    """If an internal error prevents the last flush, the log has the number of lost counts, and the store is closed."""
     with redis.client() as client:
         connections = len(client.client_list())
         with monkeypatch.context() as broken:
@@ -74,8 +74,8 @@ def test_an_error_of_ours_while_a_process_ends_hides_no_unsent_count(
     recorder_of(eager.app).stop()
 
 
-def test_two_apps_in_one_process_count_apart(redis: RedisServer, make_app: Any) -> None:
-    """Each of two Celery apps of a process has its own totals under its own prefix."""
+def test_two_apps_of_one_process_count_separately(redis: RedisServer, make_app: Any) -> None:
+    """Two Celery apps of a process have separate totals under their own prefixes."""
     apps = {}
     for name in ("one", "two"):
         app = Celery(name, broker=redis.url, task_cls=MonitoredTask, set_as_current=False)
@@ -90,15 +90,15 @@ def test_two_apps_in_one_process_count_apart(redis: RedisServer, make_app: Any) 
             job.apply(kwargs={"customer_id": name})
         recorder_of(app).stop()
     for name, expected in (("one", 1), ("two", 4)):
-        web = make_app(apps[name], metrics_key_prefix=name).test_client()
+        web = make_app(apps[name], metrics_key_prefix=name, timeout_seconds=0.5).test_client()
         found = Exposition(web.get("/metrics").text)
         assert (
             found.total(f"{JOB}_completed_total") == found.total(f"{JOB}_started_total", customer_id=name) == expected
         )
 
 
-def test_the_stamp_is_all_that_our_class_adds_to_a_message(redis: RedisServer) -> None:
-    """A message of our class differs from a plain one by one header; headers of the caller survive."""
+def test_our_task_class_adds_one_header_to_a_message(redis: RedisServer) -> None:
+    """A message of ``MonitoredTask`` differs from a plain one by the time of publishing, and keeps other headers."""
     headers = {}
     publisher = user_app(redis.url)
     for name in ("plain", "tests.support.apps.user_jobs.derived"):

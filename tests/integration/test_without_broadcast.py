@@ -1,4 +1,4 @@
-"""Where workers cannot be asked, the rest is still known: the lengths of the queues and the job totals."""
+"""Without remote control, queue lengths are still reported."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LENGTHS = {'celery_queue_length{queue_name="celery"} 3.0', 'celery_health_scrape
 NO_WORKERS = 'celery_health_scrape_success{source="workers"} 0.0'
 
 
-def test_remote_control_that_is_off(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
-    """With ``worker_enable_remote_control = False`` the lengths are shown, and one above the threshold is told of."""
+def test_lengths_are_reported_without_remote_control(redis: RedisServer, make_app: Callable[..., Flask]) -> None:
+    """With ``worker_enable_remote_control = False`` lengths are reported, and one above the threshold has advice."""
     with Celery("tenant", broker=redis.url, set_as_current=False) as celery_app:
         celery_app.conf.worker_enable_remote_control = False
         for _ in range(3):
@@ -29,8 +29,8 @@ def test_remote_control_that_is_off(redis: RedisServer, make_app: Callable[..., 
         assert {*LENGTHS, NO_WORKERS} <= set(app.test_client().get("/metrics").text.splitlines())
 
 
-def test_an_unreachable_broker_is_told_before_remote_control(make_app: Callable[..., Flask]) -> None:
-    """A broker that is down is the reason, whether workers could be asked or not; no length is shown."""
+def test_an_unreachable_broker_is_reported_before_remote_control(make_app: Callable[..., Flask]) -> None:
+    """With the broker down and remote control off, the error names the broker, and no length is reported."""
     with Celery("tenant", broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False) as celery_app:
         celery_app.conf.worker_enable_remote_control = False
         app = make_app(celery_app)

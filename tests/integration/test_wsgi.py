@@ -1,4 +1,4 @@
-"""The WSGI callables: exact paths, both methods, and the letter of PEP 3333."""
+"""The WSGI callables: paths, methods, content types, and PEP 3333."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.support.wsgi_client import StrictClient
 @pytest.fixture
 def health(celery_app: Celery, make_health: Callable[..., CeleryHealth]) -> CeleryHealth:
     """Return health with a short deadline: no worker answers in most tests."""
-    return make_health(celery_app, timeout_seconds=1)
+    return make_health(celery_app, timeout_seconds=0.2)
 
 
 def hello(environ: Any, start_response: Any) -> Iterable[bytes]:
-    """Some other WSGI application."""
+    """Another WSGI application, whose body is its script name and path."""
     body = f"{environ['SCRIPT_NAME']}|{environ['PATH_INFO']}".encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body] if environ["REQUEST_METHOD"] == "GET" else []
 
 
 def test_the_api_app_serves_its_endpoints_at_its_root(health: CeleryHealth) -> None:
-    """``create_api_app`` answers health, tasks and stats, GET and HEAD, both slash forms."""
+    """``create_api_app`` serves health, tasks and stats, for GET and HEAD, with and without the slash."""
     api = StrictClient(create_api_app(health))
     for path, status in (("/health", 503), ("/health/live/", 200), ("/tasks/", 503), ("/stats", 503), ("/x", 404)):
         assert api.get(path).status_code == status
@@ -40,8 +40,8 @@ def test_the_api_app_serves_its_endpoints_at_its_root(health: CeleryHealth) -> N
         assert (head.status_code, head.data) == (status, b"")
 
 
-def test_the_metrics_app_serves_its_root_alone(health: CeleryHealth) -> None:
-    """``create_metrics_app`` answers at its root; below it is nothing."""
+def test_the_metrics_app_serves_its_root_only(health: CeleryHealth) -> None:
+    """``create_metrics_app`` serves GET and HEAD of its root; other paths are 404, other methods 405."""
     metrics = StrictClient(create_metrics_app(health))
     assert "celery_health_status" in metrics.get("/").text
     assert metrics.head("/").status_code == 200
@@ -49,8 +49,8 @@ def test_the_metrics_app_serves_its_root_alone(health: CeleryHealth) -> None:
     assert metrics.post("/").status_code == 405
 
 
-def test_mount_puts_both_beside_any_application(health: CeleryHealth) -> None:
-    """``mount`` answers below its prefixes and leaves every other path as it was."""
+def test_mount_serves_both_beside_an_application(health: CeleryHealth) -> None:
+    """``mount`` serves its two prefixes, and passes every other path to the application."""
     mounted = StrictClient(mount(hello, health))
     assert mounted.get("/api/celery/health/live/").json == {"status": "alive"}
     assert "celery_health_status" in mounted.get("/metrics").text
@@ -58,8 +58,8 @@ def test_mount_puts_both_beside_any_application(health: CeleryHealth) -> None:
     assert mounted.get("/api/celeryx").text == "|/api/celeryx"
 
 
-def test_mount_takes_other_places(health: CeleryHealth) -> None:
-    """Prefix and path are the user's to choose."""
+def test_mount_accepts_other_paths(health: CeleryHealth) -> None:
+    """``api_prefix`` and ``metrics_path`` replace the default paths."""
     mounted = StrictClient(mount(hello, health, api_prefix="/ops", metrics_path="/ops-metrics"))
     assert mounted.get("/ops/health/live").status_code == 200
     assert "celery_health_status" in mounted.get("/ops-metrics").text
@@ -68,7 +68,7 @@ def test_mount_takes_other_places(health: CeleryHealth) -> None:
 
 @pytest.mark.parametrize(("prefix", "path"), [("/ops/", "/m/"), ("ops", "m"), ("/ops", "/m")])
 def test_mount_answers_with_and_without_the_slash(health: CeleryHealth, prefix: str, path: str) -> None:
-    """However the places are written, each is answered in both forms."""
+    """Both paths are served with and without the trailing slash, however they are given."""
     mounted = StrictClient(mount(hello, health, api_prefix=prefix, metrics_path=path))
     for form in ("/m", "/m/"):
         assert "celery_health_status" in mounted.get(form).text
@@ -77,12 +77,12 @@ def test_mount_answers_with_and_without_the_slash(health: CeleryHealth, prefix: 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/metrics/x", "/Metrics", "/metricsx"])
 def test_the_middleware_matches_its_path_exactly(health: CeleryHealth, path: str) -> None:
-    """Every path but the very one is the application's."""
+    """Every other path is the application's."""
     assert StrictClient(MetricsMiddleware(hello, health)).get(path).text == f"|{path}"
 
 
-def test_the_middleware_answers_get_and_head(health: CeleryHealth) -> None:
-    """GET gives the exposition, HEAD its headers, anything else 405 with the error body."""
+def test_the_middleware_serves_get_and_head(health: CeleryHealth) -> None:
+    """GET returns the exposition, HEAD its headers, and another method is 405 with the error body."""
     metrics = StrictClient(MetricsMiddleware(hello, health, path="/m"))
     got, head, posted = metrics.get("/m"), metrics.head("/m"), metrics.post("/m")
     assert (got.status_code, got.headers["Cache-Control"]) == (200, "no-store")
@@ -103,10 +103,10 @@ def test_the_middleware_answers_get_and_head(health: CeleryHealth) -> None:
         ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0"),
     ],
 )
-def test_content_is_negotiated_and_nonsense_gets_text(
+def test_an_invalid_accept_header_gets_the_text_format(
     health: CeleryHealth, accept: str | None, content_type: str | tuple[str, str]
 ) -> None:
-    """OpenMetrics for who asks for it, the text format for everybody else, never an error."""
+    """A client that accepts OpenMetrics gets it, any other one the text format."""
     answer = StrictClient(create_metrics_app(health)).get("/", headers={"Accept": accept} if accept else {})
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith(content_type)
@@ -116,27 +116,27 @@ def test_content_is_negotiated_and_nonsense_gets_text(
 @pytest.mark.parametrize(
     ("path", "given", "warnings"), [("/metrics", False, 1), ("/metrics", True, 0), (None, False, 0)]
 )
-def test_metrics_of_the_application_that_are_hidden_are_told_of(
+def test_hidden_metrics_of_the_application_are_logged_once(
     health: CeleryHealth, caplog: pytest.LogCaptureFixture, path: str | None, given: bool, warnings: int
 ) -> None:
-    """An exporter left on our path loses its series: the log says so once, at the first scrape, and what to do."""
+    """If an exporter of the application has our path, the first scrape logs that it is hidden, and what to do."""
     app = Flask("web")
     registry = CollectorRegistry()
     app.wsgi_app = MetricsMiddleware(  # type: ignore[method-assign]
         app.wsgi_app, health, registry=registry if given else None
     )
-    PrometheusMetrics(app, path=path, registry=registry)  # after us: most applications are that way
+    PrometheusMetrics(app, path=path, registry=registry)  # after the middleware, as in most applications
     for _ in range(2):
         assert app.test_client().get("/metrics").status_code == 200
-    told = [record.getMessage() for record in caplog.records if record.name == "celery_health_bp.web.wsgi"]
+    logged = [record.getMessage() for record in caplog.records if record.name == "celery_health_bp.web.wsgi"]
     hidden = "/metrics is a route of the application too, and not reached: its metrics join ours with "
-    assert told == [f"{hidden}MetricsMiddleware(..., registry=...)"] * warnings
+    assert logged == [f"{hidden}MetricsMiddleware(..., registry=...)"] * warnings
 
 
-def test_with_a_multiprocess_folder_all_processes_are_joined(
+def test_a_multiprocess_folder_replaces_this_process_s_memory(
     health: CeleryHealth, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under ``PROMETHEUS_MULTIPROC_DIR`` the files of every process count, not this process's memory."""
+    """With ``PROMETHEUS_MULTIPROC_DIR`` the files of all processes are exposed, not the registry of this one."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     registry = CollectorRegistry()
     Counter("only_here", "In this process's memory.", registry=registry).inc()
@@ -146,16 +146,16 @@ def test_with_a_multiprocess_folder_all_processes_are_joined(
 
 
 @pytest.mark.parametrize(("namespace", "prefix"), [("shop", "shop_background_job"), ("", "background_job")])
-def test_the_namespace_is_the_user_s(celery_app: Celery, namespace: str, prefix: str) -> None:
-    """``namespace`` is the first part of the job families, and may be empty."""
+def test_the_namespace_can_be_set(celery_app: Celery, namespace: str, prefix: str) -> None:
+    """The names of the job families start with ``namespace``, which may be empty."""
     health = CeleryHealth(lambda: celery_app, Settings(namespace=namespace, timeout_seconds=0.3))
     text = StrictClient(create_metrics_app(health)).get("/").text
     health.close()
     assert f"\n# TYPE {prefix}_started_total counter\n" in text
 
 
-def test_a_scrape_without_broker_is_200_and_says_so(health: CeleryHealth, redis: RedisServer) -> None:
-    """A broken source is a 0 in ``celery_health_scrape_success``, never a failed scrape."""
+def test_a_scrape_without_a_broker_is_200(health: CeleryHealth, redis: RedisServer) -> None:
+    """With the broker down a scrape is 200, and ``celery_health_scrape_success`` is 0 for each source."""
     redis.stop()
     answer = StrictClient(create_metrics_app(health)).get("/")
     found = Exposition(answer.text)
@@ -165,8 +165,8 @@ def test_a_scrape_without_broker_is_200_and_says_so(health: CeleryHealth, redis:
     assert found.get("celery_workers") is None
 
 
-def test_a_client_that_takes_gzip_gets_it(health: CeleryHealth) -> None:
-    """``Accept-Encoding: gzip`` is honoured, as prometheus_client does."""
+def test_gzip_is_supported(health: CeleryHealth) -> None:
+    """With ``Accept-Encoding: gzip`` the body is compressed, as by prometheus_client."""
     answer = StrictClient(create_metrics_app(health)).get("/", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"
     assert b"celery_health_status" in gzip.decompress(answer.data)

@@ -1,4 +1,4 @@
-"""Totals on a list of redis_pair: where kombu's order leads, and what a process that ends cannot send."""
+"""Totals on a list of servers: where kombu's order leads, and what a process that ends cannot send."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_lost_reply_sends_no_batch_to_the_second_server(
 def test_what_a_stopping_worker_cannot_send_is_logged_with_its_numbers(
     redis: RedisServer, redis_pair: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker]
 ) -> None:
-    """With all redis_pair down a worker that stops says once how many attempts of each task are lost, and ends."""
+    """With all servers down a worker that stops says once how many attempts of each task are lost, and ends."""
     worker = start_worker(redis.url, environ=environ(";".join(server.url for server in redis_pair)))
     for server in redis_pair:
         server.stop()
