@@ -1,11 +1,10 @@
-"""setuptools' build backend with reproducible files and a description whose links work.
+"""setuptools' build backend, with three changes.
 
-- setuptools' sdist holds the time of the build, and the owner and the permissions of
-  the checkout. Here the same sources give the same bytes.
-- setuptools' wheel packs files that an earlier build left in ``build/``. Here ``build/lib``
-  is deleted first.
-- A package index shows the README without the repository: its relative links become
-  absolute once ``url`` is set in ``setup.cfg``.
+- The same sources give the same sdist. That of setuptools contains the time of the
+  build, and owner and permissions of the checkout.
+- The wheel contains no files of earlier builds: ``build/lib`` is deleted first.
+- If ``url`` is set in ``setup.cfg``, relative links in the description become absolute.
+  A package index shows the README without the repository.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ __all__ = [
 
 
 class EggInfo(egg_info):
-    """Writes the metadata of sdist, wheel and editable install (``cmdclass`` in ``setup.cfg``)."""
+    """Write the metadata of sdist, wheel and editable install (``cmdclass`` in ``setup.cfg``)."""
 
     def finalize_options(self) -> None:
         """Make the relative links of the long description absolute."""

@@ -1,4 +1,4 @@
-"""Relative links of Markdown pages, rewritten for places that show a page outside the repository."""
+"""Rewrite relative links of Markdown pages for a package index and for the documentation site."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-#: A link or an image; code, which is left alone, is matched first where it begins first.
+#: A link, an image or code. Matching code keeps links in it unchanged.
 _LINK_OR_CODE = re.compile(
     r"(?P<code>^```.*?^```|`[^`\n]+`)|(?P<start>!?\[(?P<text>[^\[\]]*)\]\()(?P<target>[^)\s]+)\)",
     re.MULTILINE | re.DOTALL,
@@ -18,19 +18,19 @@ _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:|#", re.IGNORECASE)
 
 
 def project_url() -> str:
-    """Return the project's public address, ``url`` in ``setup.cfg``; empty while it has none."""
+    """Return the project's public address, ``url`` in ``setup.cfg``, or an empty string."""
     parser = ConfigParser()
     parser.read(ROOT / "setup.cfg")
     return parser.get("metadata", "url", fallback="").rstrip("/")
 
 
 def rewrite(text: str, new_target: Callable[[str], str | None]) -> str:
-    """Replace the targets of the relative links of a page.
+    """Return the page with new targets for its relative links.
 
-    Args:
-        text: the page in Markdown. Links in code are left alone.
-        new_target: returns the new target of a relative one; for ``None`` the link's
-            text stays, without the link.
+    Arguments:
+        text: the page in Markdown. Links in code stay unchanged.
+        new_target: function from a relative target to the new one. For ``None``, only
+            the text of the link is kept.
     """
 
     def replaced(match: re.Match[str]) -> str:
@@ -43,10 +43,10 @@ def rewrite(text: str, new_target: Callable[[str], str | None]) -> str:
 
 
 def in_project(path: str) -> str | None:
-    """Return the public address of a file of the repository; ``None`` while the project has none.
+    """Return the public address of a file, or ``None`` if the project has no public address.
 
-    Args:
-        path: from the root of the repository; may end with an anchor.
+    Arguments:
+        path: path from the root of the repository, with or without an anchor.
     """
     url = project_url()
     kind = "raw" if path.endswith((".png", ".svg")) else "blob"

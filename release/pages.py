@@ -1,4 +1,4 @@
-"""MkDocs hook: adds the pages outside ``docs/`` to the site and resolves links between all pages."""
+"""MkDocs hook: add pages outside ``docs/`` to the site, and resolve links between all pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mkdocs.livereload import LiveReloadServer
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-#: Files outside ``docs/`` that the site shows, at the same path as in the repository.
+#: Files outside ``docs/`` to add, at the same path as in the repository.
 ADDED = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -21,12 +21,12 @@ ADDED = (
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Link to the repository, once it has a public address."""
+    """Link to the repository if it has a public address."""
     config.repo_url = project_url() or None
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add the pages, and the charts that they show."""
+    """Add the pages and their images."""
     for path in ADDED:
         files.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
 
@@ -38,7 +38,7 @@ def on_serve(server: LiveReloadServer, config: MkDocsConfig, builder: object) ->
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Resolve links as the repository has them, between ``docs/`` and the folders beside it."""
+    """Change links between files of the repository into links between pages of the site."""
     here = Path(str(page.file.abs_src_path)).relative_to(ROOT).parent.as_posix()
 
     def new_target(target: str) -> str | None:

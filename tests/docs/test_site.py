@@ -22,7 +22,7 @@ from tests.support.processes import ROOT
 pytestmark = pytest.mark.xdist_group("site")  # each process would build the site again
 
 URL = "https://git.example/group/celery_health_bp"
-#: What a page must not hold, with the warning that each gives.
+#: Fault in a page -> warning.
 FAULTS = {
     "[gone](gone.md)": "contains a link 'gone.md', but",
     "[gone](flask.md#gone)": "does not contain an anchor '#gone'",
@@ -127,9 +127,9 @@ def test_search_finds_names_and_text(site: Path) -> None:
 
 
 def test_nothing_is_loaded_from_other_hosts(site: Path, changed: tuple[Path, Any]) -> None:
-    """No font, style sheet, script or image is elsewhere, and the theme's script has no reason to ask anybody.
+    """Fonts, style sheets, scripts and images are local, and the theme's script sends no request to other hosts.
 
-    It asks GitHub and GitLab for the stars of a repository, and loads Mermaid from a CDN for diagrams.
+    The script requests the star count of ``data-md-component="source"``, and loads Mermaid from a CDN.
     """
     for path in (*site.rglob("*.html"), *changed[0].rglob("*.html")):
         text = path.read_text()
@@ -166,7 +166,7 @@ def test_every_public_name_has_its_part(site: Path) -> None:
 
 
 def test_the_users_members_are_shown_and_private_ones_are_not(site: Path) -> None:
-    """Methods of ``CeleryHealth`` and ways to make ``Settings`` stand below them; names with an underscore nowhere."""
+    """The page has the methods of ``CeleryHealth`` and ``Settings``, and no name that starts with an underscore."""
     shown = set(re.findall(r'<h4 id="celery_health_bp\.([\w.]+)"', article(site, "api")))
     methods = ("app", "settings", "check", "observe", "ask", "close")
     assert {f"CeleryHealth.{name}" for name in methods} <= shown
@@ -175,12 +175,13 @@ def test_the_users_members_are_shown_and_private_ones_are_not(site: Path) -> Non
 
 
 def test_signatures_can_be_read(site: Path) -> None:
-    """They have types and defaults, no line is longer than 100 characters, and no private function is shown."""
+    """They have types and defaults, no line is longer than 100 characters, and no private function appears."""
     blocks = re.findall(r'<div class="[^"]*doc-signature[^"]*">.*?</div>', article(site, "api"), re.DOTALL)
     signatures = [html.unescape(re.sub(r"<[^>]+>", "", block)).strip() for block in blocks]
     mount = next(text for text in signatures if text.startswith("mount("))
     assert "    wsgi_app: WSGIApplication,\n" in mount
     assert '    api_prefix: str = "/api/celery",\n' in mount
+    assert "from_env() -> Settings" in signatures
     assert max(len(line) for text in signatures for line in text.splitlines()) <= 100
     assert not [text for text in signatures if re.search(r"\b_\w", text)]
 
