@@ -10,6 +10,7 @@ from celery import Celery
 from flask import Flask
 
 from tests.support.exposition import JOB, Exposition
+from tests.support.servers import RedisServer
 
 APP = "tests.support.apps.outcome_jobs:app"
 
@@ -30,9 +31,14 @@ def send(client: Celery, customer: str, task: str = "work", *, seconds: float = 
     client.send_task(f"tests.support.apps.outcome_jobs.{task}", kwargs=kwargs, **options)
 
 
-def reader(app: Flask) -> Callable[[], Exposition]:
-    """Scrapes an application of this process: another one than the worker's."""
-    return lambda: Exposition(app.test_client().get("/metrics").text)
+def reader(make_app: Callable[..., Flask], redis: RedisServer) -> Callable[[], Exposition]:
+    """Return a function that scrapes an application in this process for the job totals on a Redis.
+
+    The application's broker has no workers: a scrape would wait until its deadline
+    for a solo worker that runs a job, and for a worker that has ended.
+    """
+    client = make_app(Celery("upstream", broker="memory://"), metrics_store=redis.url).test_client()
+    return lambda: Exposition(client.get("/metrics").text)
 
 
 def counted(exposition: Exposition) -> dict[str, Counter[str]]:

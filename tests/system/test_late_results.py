@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from redis import Redis
 
+from tests.support.apps.outcome_jobs import RELEASED
 from tests.support.outcomes import APP, ENVIRON, counted, reader, send, with_starts
 from tests.support.processes import Worker, wait_until
 from tests.support.servers import RedisServer
@@ -28,6 +30,7 @@ def state_of(redis: RedisServer, task_id: str) -> str:
 @pytest.mark.parametrize("then", [None, signal.SIGTERM], ids=["SIGQUIT", "SIGQUIT, SIGTERM"])
 def test_a_result_that_arrives_in_a_soft_shutdown_wins(
     redis: RedisServer,
+    admin: Redis,
     celery_app: Celery,
     start_worker: Callable[..., Worker],
     make_app: Any,
@@ -37,20 +40,21 @@ def test_a_result_that_arrives_in_a_soft_shutdown_wins(
 
     A second signal within the window changes nothing.
     """
-    environ = {**ENVIRON, "CELERY_RESULT_BACKEND": redis.url, "SOFT_SHUTDOWN_SECONDS": "2"}
+    environ = {**ENVIRON, "CELERY_RESULT_BACKEND": redis.url, "SOFT_SHUTDOWN_SECONDS": "1"}
     worker = start_worker(redis.url, app=APP, concurrency=8, environ=environ)
-    read = reader(make_app(celery_app))
+    read = reader(make_app, redis)
     jobs = {
-        "short": ("work", 1), "short late": ("work_late", 1), "failing": ("fail", 1), "also short": ("work", 0.9),
-        "long": ("work", 60), "long late": ("work_late", 60),
+        "short": "wait", "short late": "wait_late", "failing": "wait_and_fail", "also short": "wait",
+        "long": "work", "long late": "work_late",
     }  # fmt: skip
-    for customer, (task, seconds) in jobs.items():
-        send(celery_app, customer, task, seconds=seconds, task_id=customer)
+    for customer, task in jobs.items():
+        send(celery_app, customer, task, task_id=customer, seconds=60 if "long" in customer else 0)
     wait_until(lambda: counted(read()).keys() == jobs.keys(), "all have begun", 30)
     worker.send_signal(signal.SIGQUIT)
+    worker.wait_for("Soft Shutdown")
     if then is not None:
-        worker.wait_for("Soft Shutdown")
         worker.send_signal(then)
+    admin.set(RELEASED, "yes")
     worker.wait(30)
     stored = {customer: state_of(redis, customer) for customer in ("short", "short late", "also short", "long")}
     assert stored == {"short": "SUCCESS", "short late": "SUCCESS", "also short": "SUCCESS", "long": "RETRY"}
@@ -71,7 +75,7 @@ def test_a_job_whose_process_was_lost_is_counted_as_what_celery_makes_of_it(
 ) -> None:
     """A success that was stored stays one, a retry is retried; where Celery knows neither, both have failed."""
     start_worker(redis.url, app=APP, environ={**ENVIRON, "CELERY_RESULT_BACKEND": redis.url})
-    read = reader(make_app(celery_app))
+    read = reader(make_app, redis)
     send(celery_app, "stored", "kill_after_success", task_id="stored")
     send(celery_app, "again", "kill_retried")
     lost = {"failed WorkerLostError": 1}

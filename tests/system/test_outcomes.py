@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from redis import Redis
 
+from tests.support.apps.outcome_jobs import RELEASED
 from tests.support.exposition import Exposition
 from tests.support.outcomes import APP, ENVIRON, counted, reader, send, with_starts
 from tests.support.processes import Web, Worker, wait_until
@@ -210,7 +212,7 @@ def test_an_attempt_that_takes_its_worker_with_it_is_counted(
     """The last attempt of a worker that goes down with it is counted as started and ended."""
     start_worker(redis.url, app=APP, pool=pool, environ={**ENVIRON, "CELERY_RESULT_BACKEND": redis.url})
     send(celery_app, task, task)
-    read = reader(make_app(celery_app))
+    read = reader(make_app, redis)
     wait_until(lambda: counted(read()) == {task: with_starts({end: 1})}, f"{task} is counted as {end}", 30)
 
 
@@ -223,30 +225,42 @@ SHUTDOWNS = {
 if not DIFFERENCES["cold_shutdown_cancels"].holds:
     LOST = "failed WorkerLostError"
     SHUTDOWNS = {"prefork": LOST, "threads": "completed", "solo": "completed", "gevent": f"completed or {LOST}"}
+#: Exists on Redis while a worker listens to commands.
+COMMANDS = "_kombu.binding.celery.pidbox"
 SOLO_OUTLIVES_SIGQUIT = "NotImpl" in SHUTDOWNS["solo"] and not DIFFERENCES["solo_quits"].holds
+
+
+def wait_for_stop(worker: Worker, admin: Redis, pool: str, how: str) -> None:
+    """Wait until a warm or cold shutdown is under way; a warm one of prefork and threads has left the broker."""
+    worker.wait_for(f"{how} shutdown|NotImplementedError")
+    if how == "Warm" and pool in ("prefork", "threads"):  # solo runs the attempt in the main thread, gevent polls
+        wait_until(lambda: not admin.exists(COMMANDS), "the worker takes no more commands")
 
 
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("signals", [["SIGTERM"], ["SIGQUIT"], ["SIGINT", "SIGINT"]], ids="-".join)
 def test_an_attempt_in_the_middle_of_a_shutdown_is_counted(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any, pool: str,
-    signals: list[str],
+    signals: list[str], admin: Redis,
 ) -> None:  # fmt: skip
     """A warm shutdown lets the attempt complete, a cold one ends it, and the last counts are there either way."""
     worker = start_worker(redis.url, app=APP, pool=pool, environ=ENVIRON)
-    read = reader(make_app(celery_app))
-    send(celery_app, "middle", seconds=3)
+    read = reader(make_app, redis)
+    ends = "completed" if signals == ["SIGTERM"] else SHUTDOWNS[pool]
+    send(celery_app, "middle", "wait")
     wait_until(lambda: "middle" in counted(read()), "the attempt has begun", 30)
     for name in signals:
         worker.send_signal(getattr(signal, name))
         if name == "SIGINT":
-            worker.wait_for("Hitting Ctrl")
+            worker.wait_for("Warm shutdown")  # the handler of the second signal is in place
+    if "completed" in ends:
+        wait_for_stop(worker, admin, pool, "Warm" if signals == ["SIGTERM"] else "Cold")
+        admin.set(RELEASED, "yes")
     if SOLO_OUTLIVES_SIGQUIT and (pool, signals) == ("solo", ["SIGQUIT"]):
         worker.wait_for("NotImplementedError")
         worker.end()
     worker.wait(30)
-    ends = "completed" if signals == ["SIGTERM"] else SHUTDOWNS[pool]
-    assert counted(read()) in [{"middle": with_starts({end: 1})} for end in ends.split(" or ")]
+    assert counted(read()) in [{"middle": with_starts({end: 1})} for end in ends.split(" or ")], worker.output()[-3000:]
 
 
 def test_an_attempt_whose_broker_connection_was_lost_is_cancelled(
@@ -256,7 +270,7 @@ def test_an_attempt_whose_broker_connection_was_lost_is_cancelled(
     with Proxy(redis.port) as proxy:
         environ = {**ENVIRON, "CELERY_HEALTH_METRICS_STORE": redis.url}
         start_worker(proxy.url, app=APP, environ=environ)
-        read = reader(make_app(celery_app))
+        read = reader(make_app, redis)
         send(celery_app, "cut", "work_late", seconds=60)
         wait_until(lambda: "cut" in counted(read()), "the attempt has begun", 30)
         proxy.cut()
@@ -270,7 +284,7 @@ def test_a_process_for_each_job_loses_none(
     """200 jobs in 200 pool processes are 200 attempts completed, those that ran inside them included."""
     environ = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.01"}
     start_worker(redis.url, "--max-tasks-per-child=1", app=APP, concurrency=8, environ=environ)
-    read = reader(make_app(celery_app))
+    read = reader(make_app, redis)
     for _ in range(190):
         send(celery_app, "many")
     for _ in range(10):

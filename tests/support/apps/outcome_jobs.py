@@ -14,10 +14,14 @@ from typing import Any
 from celery import Celery, Task, chain, chord, group
 from celery.backends.redis import RedisBackend
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from redis import Redis
 
 from celery_health_bp import MonitoredTask
 
 broker_url = os.environ.get("CELERY_BROKER_URL", "memory://")
+
+#: Key on the broker: jobs that wait go on when it exists.
+RELEASED = "tests:released"
 
 app = Celery("upstream", broker=broker_url, task_cls=MonitoredTask)
 app.conf.update(
@@ -57,6 +61,34 @@ def work_late(customer_id: str, seconds: float = 0) -> str:
     return "done"
 
 
+def wait_for_release() -> None:
+    """Return when the test has set the key ``RELEASED``."""
+    with Redis.from_url(broker_url) as redis:
+        while not redis.exists(RELEASED):
+            time.sleep(0.05)
+
+
+@app.task
+def wait(customer_id: str) -> str:
+    """Return after the release."""
+    wait_for_release()
+    return "done"
+
+
+@app.task(acks_late=True)
+def wait_late(customer_id: str) -> str:
+    """Return after the release; acknowledged then."""
+    wait_for_release()
+    return "done"
+
+
+@app.task
+def wait_and_fail(customer_id: str) -> None:
+    """Raise the user's error after the release."""
+    wait_for_release()
+    raise DatabaseError("no such table")
+
+
 @app.task
 def add(first: int, second: int, customer_id: str) -> int:
     """Take the result of the task before it."""
@@ -70,9 +102,8 @@ def total(numbers: list[int], customer_id: str) -> int:
 
 
 @app.task
-def fail(customer_id: str, seconds: float = 0) -> None:
-    """Raise the user's error, after so many seconds."""
-    time.sleep(seconds)
+def fail(customer_id: str) -> None:
+    """Raise the user's error."""
     raise DatabaseError("no such table")
 
 
