@@ -1,4 +1,4 @@
-"""Publish jobs of ``outcome_jobs``, and read how their attempts were counted."""
+"""Publish jobs of ``outcome_jobs`` and read the counts of their attempts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from tests.support.servers import RedisServer
 
 APP = "tests.support.apps.outcome_jobs:app"
 
-
-#: Of the worker under test: what was counted is there to be read soon.
+#: Environment of the worker under test: it flushes often.
 ENVIRON = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.2"}
 
 
 def with_starts(ends: Mapping[str, int]) -> Counter[str]:
-    """The law: as many starts as ends, discarded messages apart."""
+    """Return the ends and their starts, by the accounting invariant; discarded messages never start."""
     started = sum(number for end, number in ends.items() if not end.startswith("discarded"))
     return Counter({**ends, **({"started": started} if started else {})})
 
 
 def send(client: Celery, customer: str, task: str = "work", *, seconds: float = 0, **options: Any) -> None:
-    """Publish a job for a customer."""
+    """Publish a job with this customer."""
     kwargs = {"customer_id": customer, **({"seconds": seconds} if seconds else {})}
     client.send_task(f"tests.support.apps.outcome_jobs.{task}", kwargs=kwargs, **options)
 
@@ -42,7 +41,7 @@ def reader(make_app: Callable[..., Flask], redis: RedisServer) -> Callable[[], E
 
 
 def counted(exposition: Exposition) -> dict[str, Counter[str]]:
-    """Customer -> counter and label -> number, over all tasks."""
+    """Return customer -> (counter and label -> number), summed over all tasks."""
     found: dict[str, Counter[str]] = {}
     for kind in ("started", "completed", "failed", "retried", "aborted", "discarded"):
         for labels, number in exposition.series(f"{JOB}_{kind}_total"):

@@ -1,4 +1,4 @@
-"""Workers and the web process that reads their job totals: is it the same store?"""
+"""Workers and web process with different stores of the job totals."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.servers import RedisServer
 
 
 def store_read(web: Flask) -> float | None:
-    """What a scrape says of the store."""
+    """Return the success of reading the store, as a scrape reports it."""
     return Exposition(web.test_client().get("/metrics").text).get("celery_health_scrape_success", source="store")
 
 
-def test_a_process_that_reads_another_store_than_the_worker_fills_says_so(
+def test_a_store_that_differs_from_the_workers_is_reported(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., WorkerProcess]
 ) -> None:
-    """Another key prefix, database or kind of store: a sentence names both, the scrape has a 0, the verdict stays."""
+    """With another key prefix, database or kind of store, a note names both, the scrape has 0, the status stays."""
     worker = start_worker(redis.url)
     place = redis.url.removesuffix("/0")
     filled = f"Job totals of {worker.name} go to {place}/0 (keys {{celery_health}}), but this process "
@@ -41,14 +41,14 @@ def test_a_process_that_reads_another_store_than_the_worker_fills_says_so(
     assert (store_notes(web), store_read(web)) == ([], 1)
 
 
-def test_a_worker_that_keeps_its_totals_is_reported_once_in_the_log(
+def test_a_worker_that_keeps_its_totals_in_memory_is_logged_once(
     redis: RedisServer,
     celery_app: Celery,
     make_app: Callable[..., Flask],
     start_worker: Callable[..., WorkerProcess],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A worker with the control store under a web process with Redis: two checks, one line in the log."""
+    """With a worker on the control store and a web process on Redis, two checks log one line."""
     worker = start_worker(redis.url, environ={"CELERY_HEALTH_METRICS_STORE": "control"})
     web = make_app(celery_app, cache_seconds=0)
     for _ in range(2):
@@ -58,10 +58,10 @@ def test_a_worker_that_keeps_its_totals_is_reported_once_in_the_log(
     assert store_read(web) == 0
 
 
-def test_one_store_under_two_names_is_one_also_after_it_was_emptied(
+def test_two_names_of_one_store_do_not_differ_even_after_a_flush(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., WorkerProcess]
 ) -> None:
-    """localhost and 127.0.0.1 are no mismatch; nor after a FLUSHDB, for a web process that ran before or a new one."""
+    """localhost and 127.0.0.1 are the same store, also after FLUSHDB, for an old and a new web process."""
     place = redis.url.removesuffix("/0")
     start_worker(
         redis.url,

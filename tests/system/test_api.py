@@ -1,4 +1,4 @@
-"""The endpoints on a live fleet: every body and status of the contract."""
+"""The endpoints with live workers: every documented body and status."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.support.versions import DIFFERENCES
 POOL = "prefork" if DIFFERENCES["pool_implementation"].holds else None
 
 
-def test_healthy_body_is_the_contracts(
+def test_the_healthy_body_is_the_documented_one(
     client: FlaskClient, redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """With one worker, ``health/`` answers 200 and exactly the keys of the contract."""
+    """With one worker, ``health/`` answers 200 and exactly the documented body."""
     start_worker(redis.url)
     assert get(client, "health/") == (
         200,
@@ -42,7 +42,7 @@ def test_healthy_body_is_the_contracts(
 def test_a_long_queue_degrades_with_status_200(
     client: FlaskClient, celery_app: Celery, redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """1,001 messages waiting make ``degraded``, which is still 200."""
+    """With 1,001 messages waiting, the status is ``degraded`` and the answer still 200."""
     for _ in range(1001):
         celery_app.send_task("tests.support.apps.jobs.work", queue="celery")
     start_worker(redis.url, "-Q", "other")
@@ -54,7 +54,7 @@ def test_a_long_queue_degrades_with_status_200(
 def test_verbose_adds_details_and_nothing_else(
     client: FlaskClient, redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """``?verbose=1`` adds one key, with what each worker said of itself."""
+    """``?verbose=1`` adds only the key ``details``, with the facts that each worker reports."""
     worker = start_worker(redis.url)
     _, plain = get(client, "health/")
     _, verbose = get(client, "health/?verbose=1")
@@ -70,10 +70,10 @@ def test_verbose_adds_details_and_nothing_else(
     assert details["age_seconds"] >= 0
 
 
-def test_tasks_and_stats_show_what_runs_and_waits(
+def test_tasks_and_stats_show_running_and_scheduled_jobs(
     client: FlaskClient, celery_app: Celery, redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """Running and scheduled jobs of a worker appear with id and time, and are counted per name."""
+    """Running and scheduled jobs appear with id and time, are counted by task name, and show no arguments."""
     start_worker(redis.url)
     running = celery_app.send_task("tests.support.apps.jobs.work", kwargs={"seconds": 20, "customer_id": "sekrit"})
     later = celery_app.send_task("tests.support.apps.jobs.fail", args=["sekrit"], countdown=600)
@@ -103,7 +103,7 @@ def test_tasks_and_stats_show_what_runs_and_waits(
 def test_tasks_are_filtered_and_limited(
     client: FlaskClient, celery_app: Celery, redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """Filters choose by task and worker; a limit shortens the list, not the count."""
+    """``task_name`` and ``worker`` select jobs; ``limit`` shortens the list, not the count."""
     start_worker(redis.url)
     for _ in range(2):
         celery_app.send_task("tests.support.apps.jobs.work", kwargs={"seconds": 20})
@@ -119,10 +119,10 @@ def test_tasks_are_filtered_and_limited(
         assert get(client, f"tasks/?{query}")[1]["running_count"] == count
 
 
-def test_a_foreign_worker_is_shown_too(
+def test_a_worker_without_the_package_is_shown(
     client: FlaskClient, celery_app: Celery, redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """A worker with none of our code is in ``health/``, ``tasks/`` and ``stats/``."""
+    """A worker without this package appears in ``health/``, ``tasks/`` and ``stats/``."""
     start_worker(redis.url, app="tests.support.apps.foreign:app")
     celery_app.send_task("tests.support.apps.foreign.nap", args=[20])
     wait_until(lambda: get(client, "tasks/")[1]["running_count"] == 1, "its job is shown")
@@ -133,10 +133,10 @@ def test_a_foreign_worker_is_shown_too(
 
 
 @pytest.mark.parametrize("path", ["health", "health/live", "tasks", "stats"])
-def test_both_slash_forms_and_head_are_answered(
+def test_every_path_takes_head_and_an_optional_slash(
     client: FlaskClient, redis: RedisServer, start_worker: Callable[..., Worker], path: str
 ) -> None:
-    """With and without the slash: the same 200, no redirect, HEAD without a body, never stored."""
+    """With and without the slash, GET is 200 without a redirect, HEAD has no body, and nothing may be cached."""
     start_worker(redis.url)
     for form in (path, f"{path}/"):
         response = client.get(f"{BASE}/{form}")
@@ -150,28 +150,28 @@ class TestAccessToken:
 
     @pytest.fixture
     def app(self, celery_app: Celery, make_app: Callable[..., Flask]) -> Flask:
-        """An application that wants a token."""
+        """Return an application with an access token."""
         return make_app(celery_app, cache_seconds=0, access_token="s3cret")
 
     @pytest.mark.parametrize("path", [f"{BASE}/tasks/", f"{BASE}/stats/", f"{BASE}/health/?verbose", "/metrics"])
     @pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic s3cret", "Bearer ", "Bearer s3cret\xe9", "s3cret"])
     def test_a_wrong_token_is_401(self, client: FlaskClient, redis: RedisServer, path: str, header: str | None) -> None:
-        """Without the right token the answer is 401, before anybody is asked."""
+        """Without the right token the answer is 401, also when the broker is down."""
         redis.stop()
         response = client.get(path, headers={"Authorization": header} if header else {})
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
         assert response.get_json()["error"]["code"] == "unauthorized"
 
-    def test_the_token_in_the_query_string_is_no_token(self, client: FlaskClient) -> None:
-        """Query strings end in logs: a token there opens nothing."""
+    def test_a_token_in_the_query_string_is_401(self, client: FlaskClient) -> None:
+        """A token in the query string is not accepted, since query strings are logged."""
         assert client.get(f"{BASE}/stats/?access_token=s3cret").status_code == 401
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-    def test_the_right_token_opens(
+    def test_the_right_token_gives_full_answers(
         self, client: FlaskClient, redis: RedisServer, start_worker: Callable[..., Worker], scheme: str
     ) -> None:
-        """With the token every endpoint answers in full."""
+        """With the token, every endpoint gives its full answer."""
         start_worker(redis.url)
         headers = {"Authorization": f"{scheme} s3cret"}
         assert client.get("/metrics", headers=headers).status_code == 200
@@ -180,13 +180,13 @@ class TestAccessToken:
         assert "workers" in get(client, "health/", headers=headers)[1]
 
     def test_anonymous_callers_get_the_bare_status(self, client: FlaskClient) -> None:
-        """``health/`` tells a stranger the status and nothing more."""
+        """Without the token, ``health/`` answers with the status only."""
         assert get(client, "health/") == (503, {"status": "unhealthy"})
 
 
 @contextmanager
 def forked_server(app: Flask) -> Iterator[str]:
-    """URL of a server in a child process, forked here and now."""
+    """Fork a server into a child process and yield its URL."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     child = get_context("fork").Process(target=server.serve_forever)
     child.start()
@@ -203,7 +203,7 @@ def forked_server(app: Flask) -> Iterator[str]:
 def test_a_server_forked_from_a_used_application_answers(
     redis: RedisServer, start_worker: Callable[..., Worker], app: Flask, client: FlaskClient
 ) -> None:
-    """An application that had asked before the fork answers rightly in the child, and still in the parent."""
+    """An application used before the fork gives right answers in the child and in the parent."""
     start_worker(redis.url)
     assert get(client, "health/")[0] == 200
     with forked_server(app) as url:

@@ -1,4 +1,4 @@
-"""Two applications in one Redis database: each is judged by its own workers."""
+"""Two applications in one Redis database: only its own workers count for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.probes import probe
 from tests.support.processes import ROOT, Worker, celery_environ, wait_until
 from tests.support.servers import RedisServer
 
-#: Whom an app of another name than the workers' counts, in a process of its own.
+#: Prints the workers that count for an app named "client", in a separate process.
 CLIENT = """
 from celery import Celery
 from celery_health_bp import CeleryHealth, Settings
@@ -26,7 +26,7 @@ print(*health.check().active_workers)
 
 
 def client_of(redis: RedisServer, code: str) -> list[str]:
-    """The workers that count for a process with an app of its own, in which this code runs too."""
+    """Return the workers that count for such a process, after it has run ``code``."""
     done = subprocess.run(
         [sys.executable, "-c", CLIENT % code],
         env=celery_environ(redis.url, {"TENANT_NAME": "b"}),
@@ -41,7 +41,7 @@ def client_of(redis: RedisServer, code: str) -> list[str]:
 
 @pytest.fixture
 def two_fleets(redis: RedisServer, start_worker: Callable[..., Worker]) -> dict[str, Worker]:
-    """Workers of the applications a and b, each on a queue of its own, with the same node name."""
+    """Start a worker for each of the applications a and b, each on its own queue."""
     return {
         name: start_worker(
             redis.url,
@@ -54,16 +54,16 @@ def two_fleets(redis: RedisServer, start_worker: Callable[..., Worker]) -> dict[
     }
 
 
-def test_a_worker_of_another_application_is_none_of_ours(
+def test_workers_of_another_application_do_not_count(
     redis: RedisServer, two_fleets: dict[str, Worker], make_app: Callable[..., Flask]
 ) -> None:
-    """When the only worker of a ends, a is 503 and names that of b, b stays 200; a client without tasks counts both."""
+    """When the only worker of a ends, a is 503 and lists b's worker, b stays 200; an app without tasks counts both."""
     a, b = named_app("a", redis.url), named_app("b", redis.url)
     with a, b:
         a.conf.task_default_queue, b.conf.task_default_queue = "queue-a", "queue-b"
         app_a, app_b = (make_app(app, cache_seconds=0, timeout_seconds=2) for app in (a, b))
         probe(app_b)
-        wait_until(lambda: probe(app_a).body["details"]["other_applications"], "a has heard of b")
+        wait_until(lambda: probe(app_a).body["details"]["other_applications"], "a lists the worker of b")
         found = probe(app_a)
         assert (found.status, found.workers, found.body["queues"]) == (200, ["a-worker@testhost"], {"queue-a": 0})
         assert found.body["details"]["other_applications"] == [{"name": "b-worker@testhost", "application": "b"}]
@@ -72,7 +72,7 @@ def test_a_worker_of_another_application_is_none_of_ours(
         assert "celery_workers 1.0" in metrics
         assert "b-worker" not in metrics
         assert client_of(redis, "") == ["a-worker@testhost", "b-worker@testhost"]
-        # The tasks of the application are those of every app that imports them.
+        # Importing the tasks of an application makes its workers count.
         assert client_of(redis, "import tests.support.apps.tenant_jobs") == ["b-worker@testhost"]
 
         two_fleets["a"].end()

@@ -1,4 +1,4 @@
-"""``celery -A proj health``: what only this one of the three has, and the options they share."""
+"""``celery -A proj health`` with live workers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.servers import RedisServer
 pytestmark = pytest.mark.measured
 
 
-def test_it_prints_what_the_flask_command_prints(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
-    """Output, options and exit codes are those of ``flask celery-health``."""
+def test_its_output_is_that_of_the_flask_command(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+    """Output and exit code equal those of ``flask celery-health``, in both formats."""
     start_worker(redis.url)
     flask = [sys.executable, "-m", "flask", "--app", "tests.support.web:create_app()", "celery-health"]
     for options in ([], ["--format", "json"]):
@@ -44,10 +44,10 @@ def test_it_prints_what_the_flask_command_prints(redis: RedisServer, start_worke
         (0, "1000", "CELERY CRITICAL - No active Celery workers found | workers=0;;1: 'queue_celery'=1;1000", 2),
     ],
 )
-def test_nagios_gets_one_line_with_its_own_exit_codes(
+def test_nagios_prints_one_line_and_uses_nagios_exit_codes(
     redis: RedisServer, start_worker: Callable[..., Worker], workers: int, threshold: str, line: str, code: int
 ) -> None:
-    """``--nagios`` prints one line with perfdata and exits 0, 1 or 2."""
+    """``--nagios`` prints one line, and exits with 0, 1 or 2 by status."""
     if workers:
         start_worker(redis.url, "-Q", "other")
     if threshold == "0" or not workers:
@@ -61,7 +61,7 @@ def test_nagios_gets_one_line_with_its_own_exit_codes(
 def test_watch_checks_again_until_interrupted(
     redis: RedisServer, start_worker: Callable[..., Worker], started: list[Process], tmp_path: Path
 ) -> None:
-    """``--watch`` sees a worker come, and Ctrl-C ends it with the exit code of the last verdict."""
+    """``--watch`` reports a new worker, and exits on Ctrl-C with the code of the last status."""
     watch = Process([*COMMAND, "--watch", "0.2", "--timeout", "1"], tmp_path / "watch", celery_environ(redis.url))
     started.append(watch)
     watch.wait_for(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\nUNHEALTHY: No active Celery workers found")
@@ -73,7 +73,7 @@ def test_watch_checks_again_until_interrupted(
 
 
 def test_verbose_fits_80_columns(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
-    """Workers, queues, running and scheduled tasks are shown in at most 80 columns; a sentence may be longer."""
+    """All tables of ``--verbose`` fit 80 columns; only notes may be longer."""
     start_worker(redis.url)
     client = Celery("upstream", broker=redis.url)
     running = client.send_task("tests.support.apps.jobs.work", kwargs={"seconds": 20})

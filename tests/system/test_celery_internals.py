@@ -1,6 +1,6 @@
-"""What this package leans on inside Celery and kombu has the shape that it leans on.
+"""The replies of a real worker have the keys that this package reads.
 
-A failure names what changed and the file of the package that leans on it.
+A failure names the change, and the file of the package that depends on it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,14 @@ HERE = f"Celery {celery.__version__}, kombu {kombu.__version__}"
 
 
 def changed(what: str, where: str, found: object) -> str:
-    """The message of a failure."""
-    return f"{HERE}: {what} is not what celery_health_bp/{where} leans on; found: {found}"
+    """Return the message of a failure."""
+    return f"{HERE}: {what} is not what celery_health_bp/{where} depends on; found: {found}"
 
 
-# -- the replies of a real worker, by replies.py; snapshot.py gives the same, which its own test sees --
-
-
-def test_a_worker_replies_what_is_shown_of_it(
+def test_replies_of_a_worker_have_the_keys_that_are_read(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker]
 ) -> None:
-    """The replies of a worker that runs one job and holds one for later have the keys that are read."""
+    """The replies of a worker with a running and a scheduled job have the keys that ``replies.py`` reads."""
     worker = start_worker(redis.url, pool="threads", concurrency=2)
     celery_app.send_task("tests.support.apps.jobs.plain", kwargs={"seconds": 60}, task_id="running")
     celery_app.send_task("tests.support.apps.jobs.plain", countdown=600, task_id="scheduled")

@@ -1,4 +1,4 @@
-"""Totals in a Redis Cluster, wherever their slot is."""
+"""Job totals in a Redis Cluster, after failures and moves of their slot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.servers import RedisServer
 
 @pytest.fixture
 def cluster(_nothing_left: None, tmp_path: Path) -> Iterator[Cluster]:
-    """Three masters and the replica of the first, which owns our keys."""
+    """Yield three masters, and a replica of the first, which owns our keys."""
     folder = tmp_path / "cluster"
     folder.mkdir()
     found = Cluster(folder)
@@ -27,26 +27,26 @@ def cluster(_nothing_left: None, tmp_path: Path) -> Iterator[Cluster]:
 
 
 def started(store: str, broker: str, start_worker: Callable[..., Worker]) -> Worker:
-    """A worker whose totals go there."""
+    """Start a worker with this store."""
     environ = {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
     return start_worker(broker, environ=environ)
 
 
 def completed(web: Any) -> float:
-    """Attempts that returned, as ``/metrics`` says."""
+    """Return the number of completed attempts in ``/metrics``."""
     return Exposition(web.get("/metrics").text).total(f"{JOB}_completed_total")
 
 
-def test_totals_survive_the_node_that_owns_them(
+def test_totals_survive_the_loss_of_their_node(
     redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """By the URL of another node the owner is found, and its replica when it is killed; every count is there once."""
+    """The URL of any node leads to the owner of the keys, and to its replica after a kill; each count is added once."""
     store = f"redis+cluster://127.0.0.1:{cluster.masters[1].port}"
     worker = started(store, redis.url, start_worker)
     web = make_app(celery_app, metrics_store=store).test_client()
     send(celery_app, 5)
     wait_until(lambda: completed(web) == 5, "five are counted", 30)
-    wait_until(cluster.in_step, "the replica has all")
+    wait_until(cluster.in_step, "the replica is in step")
     cluster.masters[0].stop()
     send(celery_app, 5)
     assert cluster.replica is not None
@@ -55,10 +55,10 @@ def test_totals_survive_the_node_that_owns_them(
     worker.wait_for(r"job totals go to Redis Cluster with nodes 127\.0\.0\.1:\d+, keys \{celery_health\}:\*")
 
 
-def test_totals_follow_their_slot_without_the_node_of_the_url(
+def test_totals_follow_their_slot_when_the_node_of_the_url_is_gone(
     redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """The only node that the URL names is lost, then the slot moves: those who had learnt the others go on."""
+    """After the node of the URL is lost and the slot has moved, worker and web process still find the owner."""
     store = f"redis+cluster://127.0.0.1:{cluster.masters[1].port}"
     worker = started(store, redis.url, start_worker)
     web = make_app(celery_app, metrics_store=store).test_client()
@@ -73,10 +73,10 @@ def test_totals_follow_their_slot_without_the_node_of_the_url(
     assert "Traceback" not in worker.output()
 
 
-def test_a_plain_url_of_a_node_that_has_not_the_keys_is_told(
+def test_a_plain_redis_url_of_the_wrong_node_is_logged(
     cluster: Cluster, celery_app: Celery, make_app: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says that this is a cluster, and what to write instead."""
+    """The log says that the server is a cluster node, and which URL to use."""
     port = cluster.masters[1].port
     metrics = make_app(celery_app, metrics_store=f"redis://127.0.0.1:{port}/0").test_client().get("/metrics").text
     assert 'celery_health_scrape_success{source="store"} 0.0' in metrics

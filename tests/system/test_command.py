@@ -1,4 +1,4 @@
-"""``flask celery-health`` as people and scripts run it: a subprocess."""
+"""``flask celery-health`` with live workers, as a subprocess."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POOL = "prefork" if DIFFERENCES["pool_implementation"].holds else "?"
 
 
 def test_a_live_fleet_is_healthy_with_exit_code_0(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
-    """The first line says HEALTHY and why; standard error is empty; the exit code is 0."""
+    """The output gives status, queues and workers, standard error is empty, and the exit code is 0."""
     start_worker(redis.url)
     done = run(redis.url)
     assert (done.returncode, done.stderr) == (0, "")
@@ -28,7 +28,7 @@ def test_a_live_fleet_is_healthy_with_exit_code_0(redis: RedisServer, start_work
 
 
 def test_verbose_shows_workers_and_their_tasks(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
-    """``--verbose`` has a table of workers, of running and of scheduled tasks, and no arguments of theirs."""
+    """``--verbose`` shows tables of workers and of running and scheduled tasks, without arguments."""
     start_worker(redis.url)
     client = Celery("upstream", broker=redis.url)
     running = client.send_task("tests.support.apps.jobs.work", kwargs={"seconds": 20, "customer_id": "sekrit"})
@@ -43,7 +43,7 @@ def test_verbose_shows_workers_and_their_tasks(redis: RedisServer, start_worker:
 
 
 def test_a_long_queue_is_degraded_with_exit_code_0(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
-    """A queue above the threshold is DEGRADED, which is no failure."""
+    """With a queue above the threshold, the output is DEGRADED and the exit code 0."""
     Celery("upstream", broker=redis.url).send_task("tests.support.apps.jobs.work", queue="celery")
     start_worker(redis.url, "-Q", "other")
     done = run(redis.url, CELERY_HEALTH_QUEUE_LENGTH_THRESHOLD="0")
@@ -52,10 +52,10 @@ def test_a_long_queue_is_degraded_with_exit_code_0(redis: RedisServer, start_wor
 
 
 def test_verbose_json_has_the_tasks(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
-    """Running and scheduled tasks stand beside the body of ``health/`` as in ``tasks/``; not known is null."""
+    """JSON has the lists of ``tasks/`` next to the body of ``health/``; without workers they are null."""
     options = ("--format", "json", "--verbose", "--timeout", "1")
-    nobody = json.loads(run(redis.url, *options).stdout)
-    assert (nobody["running"], nobody["scheduled"], nobody["running_count"]) == (None, None, None)
+    no_workers = json.loads(run(redis.url, *options).stdout)
+    assert (no_workers["running"], no_workers["scheduled"], no_workers["running_count"]) == (None, None, None)
     start_worker(redis.url)
     client = Celery("upstream", broker=redis.url)
     running = client.send_task("tests.support.apps.jobs.work", kwargs={"seconds": 20, "customer_id": "sekrit"})

@@ -1,4 +1,4 @@
-"""Many who ask at once: threads, forks, greenlets; one broadcast, and nobody waits for ever."""
+"""Concurrent requests to gunicorn workers of every kind, forked after first use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.deadline
 
 
 def status_of(web: Web) -> int:
-    """Status of one request over HTTP."""
+    """Return the status of one request."""
     try:
         with urlopen(web.url + PATH, timeout=15) as answer:
             return int(answer.status)
@@ -36,10 +36,10 @@ SERVERS = {
 
 
 @pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
-def test_every_process_of_gunicorn_asks_by_itself(
+def test_every_gunicorn_worker_answers_after_a_fork(
     options: list[str], redis: RedisServer, node: ScriptedNode, start_web: Callable[..., Web]
 ) -> None:
-    """Two processes of each kind, forked after first use: all answers right; at the end Redis is clean."""
+    """Two workers of each kind, forked after first use, give right answers and leave no key on Redis."""
     environ = {"CELERY_HEALTH_CACHE_SECONDS": "0"}
     web = start_web(redis.url, *options, processes=2, environ=environ, application="tests.support.web:used_app()")
     assert statuses(lambda: status_of(web), 60, 8) == {200: 60}
@@ -48,8 +48,10 @@ def test_every_process_of_gunicorn_asks_by_itself(
     assert [key for key in redis.client().scan_iter() if b"celery-health" in key] == []
 
 
-def test_a_fork_after_first_use_is_right_on_rabbitmq(rabbit: RabbitServer, start_web: Callable[..., Web]) -> None:
-    """``--preload`` with an application that has been used: children do not share its connection."""
+def test_preloaded_workers_do_not_share_a_rabbitmq_connection(
+    rabbit: RabbitServer, start_web: Callable[..., Web]
+) -> None:
+    """With ``--preload`` and an application used before the fork, every answer on RabbitMQ is right."""
     with ScriptedNode(Celery(broker=rabbit.url), "node1@testhost"):
         environ = {"CELERY_HEALTH_CACHE_SECONDS": "0"}
         web = start_web(

@@ -1,4 +1,4 @@
-"""Without Redis the scrape asks the workers: RabbitMQ, memory:// and filesystem://."""
+"""Job counts without Redis: each scrape asks the workers, here on RabbitMQ and on filesystem://."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.support.versions import DIFFERENCES
 COMPLETED = f"{JOB}_completed_total"
 
 
-def test_each_worker_on_rabbitmq_gives_its_own_counts(
+def test_each_worker_on_rabbitmq_reports_its_own_counts(
     rabbit: RabbitServer, rabbit_app: Celery, start_worker: Callable[..., Worker], start_web: Callable[..., Web]
 ) -> None:
-    """Two workers' attempts are read through the broker alone, every series with its worker."""
+    """The counts of two workers arrive through the broker, each series with a ``worker`` label."""
     names = ["worker1@testhost", "worker2@testhost"]
     for name in names:
         start_worker(rabbit.url, name=name.partition("@")[0], concurrency=1)
@@ -41,7 +41,7 @@ def test_each_worker_on_rabbitmq_gives_its_own_counts(
 def test_a_worker_without_the_package_is_left_out(
     rabbit: RabbitServer, rabbit_app: Celery, start_worker: Callable[..., Worker], start_web: Callable[..., Web]
 ) -> None:
-    """A worker that knows nothing of our command costs no time and no error line."""
+    """A worker without our command neither delays the scrape nor logs an error."""
     start_worker(rabbit.url, name="monitored", concurrency=1)
     plain = start_worker(rabbit.url, name="plain", app="tests.support.apps.plain_jobs:app", concurrency=1)
     web = start_web(rabbit.url)
@@ -54,10 +54,10 @@ def test_a_worker_without_the_package_is_left_out(
     assert "celery_health_counts" not in plain.output()
 
 
-def test_a_worker_that_answers_late_costs_one_scrape(
+def test_a_frozen_worker_delays_only_one_scrape(
     rabbit: RabbitServer, rabbit_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """The first scrape waits for a frozen worker until its deadline, the next ones do not wait for it."""
+    """Only the first scrape waits for a frozen worker, and its counts return when it goes on."""
     start_worker(rabbit.url, name="worker1", concurrency=1)
     frozen = start_worker(rabbit.url, name="worker2", concurrency=1)
     web = make_app(rabbit_app, cache_seconds=0).test_client()
@@ -78,8 +78,8 @@ def test_a_worker_that_answers_late_costs_one_scrape(
 
 
 @pytest.mark.skipif(not DIFFERENCES["filesystem_broadcast"].holds, reason="filesystem:// has no broadcast")
-def test_workers_on_a_file_system_are_asked(tmp_path: Path, start_worker: Callable[..., Worker], make_app: Any) -> None:
-    """With filesystem:// the counts of a worker process come back through the shared folder."""
+def test_counts_arrive_over_a_file_system(tmp_path: Path, start_worker: Callable[..., Worker], make_app: Any) -> None:
+    """With filesystem:// the counts of a worker arrive through the shared folder."""
     folders = {"data_folder_in": tmp_path / "queue", "data_folder_out": tmp_path / "queue"}
     folders |= {"control_folder": tmp_path / "control", "processed_folder": tmp_path / "processed"}
     for folder in folders.values():

@@ -27,7 +27,7 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 def get(url: str, **headers: str) -> tuple[int, str]:
-    """Status and text, redirects not followed."""
+    """Return status and text, without following redirects."""
     try:
         with build_opener(_NoRedirect).open(Request(url, headers=headers), timeout=15) as answer:
             return answer.status, answer.read().decode()
@@ -51,19 +51,19 @@ def manage(broker_url: str, *arguments: str, **environ: str) -> subprocess.Compl
 
 @pytest.fixture
 def project(redis: RedisServer, tmp_path: Path, started: list[Process]) -> str:
-    """URL of the project on gunicorn, with a worker that is ready."""
+    """Start a worker and gunicorn; return the URL of the project."""
     environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
     worker = [sys.executable, "-m", "celery", "-A", "project", "worker", "-c", "1", "-n", "django@testhost"]
     started.append(Process([*worker, "--without-mingle", "--loglevel=info"], tmp_path / "worker.log", environ))
     web = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi", "--threads", "2"]
     started.append(Process(web, tmp_path / "web.log", environ))
-    started[1].last_signal = signal.SIGTERM  # killed, it would leave its reply queue
+    started[1].last_signal = signal.SIGTERM  # a killed process would leave its reply queue
     started[0].wait_for(r"testhost ready\.")
     return started[1].wait_for(r"Listening at: (http://[^ ]+)").group(1)
 
 
-def test_the_endpoints_pass_djangos_strictest_settings(project: str) -> None:
-    """SSL redirect, CSRF and APPEND_SLASH are Django's; the endpoints answer without a redirect."""
+def test_the_endpoints_work_with_strict_django_settings(project: str) -> None:
+    """With SSL redirect, CSRF and APPEND_SLASH on, the endpoints answer 200 without a redirect."""
     assert get(project + "/")[0] == 301
     for path in ("health", "health/", "health/live/", "tasks/", "stats"):
         assert get(f"{project}/api/celery/{path}")[0] == 200
@@ -71,7 +71,7 @@ def test_the_endpoints_pass_djangos_strictest_settings(project: str) -> None:
 
 
 def test_jobs_of_the_project_are_counted_under_its_namespace(project: str, redis: RedisServer) -> None:
-    """``task_cls=MonitoredTask`` counts every task, with the namespace of ``CELERY_HEALTH``."""
+    """``task_cls=MonitoredTask`` counts every task, under the namespace of ``CELERY_HEALTH``."""
     code = "from project.celery import *; add.delay(1, 2, customer_id='x'); divide.delay(1, 0)"
     environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
     subprocess.run([sys.executable, "-c", code], env=environ, timeout=30, check=True)
@@ -84,7 +84,7 @@ def test_jobs_of_the_project_are_counted_under_its_namespace(project: str, redis
 
 
 def test_script_name_is_honoured(redis: RedisServer, tmp_path: Path, started: list[Process]) -> None:
-    """Below a ``SCRIPT_NAME`` the endpoints are at the same paths."""
+    """With a ``SCRIPT_NAME``, the endpoints have the same paths below it."""
     environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT), "SCRIPT_NAME": "/shop"})
     web = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi"]
     started.append(Process(web, tmp_path / "web.log", environ))
@@ -92,8 +92,8 @@ def test_script_name_is_honoured(redis: RedisServer, tmp_path: Path, started: li
     assert get(f"{url}/shop/api/celery/health/live/") == (200, '{"status": "alive"}\n')
 
 
-def test_the_management_command_is_the_command(project: str, redis: RedisServer) -> None:
-    """``manage.py celery_health`` prints what ``flask celery-health`` prints."""
+def test_the_management_command_prints_the_status(project: str, redis: RedisServer) -> None:
+    """``manage.py celery_health`` prints the same lines and JSON as ``flask celery-health``."""
     done = manage(redis.url, "celery_health")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == "HEALTHY: 1 worker answers, no queue is longer than 1000"
@@ -101,8 +101,8 @@ def test_the_management_command_is_the_command(project: str, redis: RedisServer)
     assert "django@testhost" in manage(redis.url, "celery_health", "--verbose").stdout
 
 
-def test_the_management_command_has_the_exit_codes(redis: RedisServer) -> None:
-    """No worker is 1, wrong usage is 2."""
+def test_the_management_command_has_documented_exit_codes(redis: RedisServer) -> None:
+    """The exit code is 1 without workers and 2 for wrong usage."""
     assert manage(redis.url, "celery_health", "--timeout", "0.3").returncode == 1
     done = manage(redis.url, "celery_health", "--timeout", "never")
     assert done.returncode == 2
@@ -110,7 +110,7 @@ def test_the_management_command_has_the_exit_codes(redis: RedisServer) -> None:
 
 
 def test_the_system_check_names_a_wrong_setting(redis: RedisServer) -> None:
-    """``manage.py check`` fails with the key, the value and what is allowed."""
+    """``manage.py check`` fails and names the key and the value."""
     assert manage(redis.url, "check").returncode == 0
     done = manage(redis.url, "check", CELERY_HEALTH_MIN_WORKERS="few")
     assert done.returncode == 1
@@ -126,8 +126,8 @@ def test_the_system_check_names_a_wrong_setting(redis: RedisServer) -> None:
         ('{"min_worker": 3}', "min_worker is no setting (did you mean min_workers?)"),
     ],
 )
-def test_the_system_check_names_what_celery_health_must_be(tmp_path: Path, value: str, sentence: str) -> None:
-    """``manage.py check`` has a sentence on every ``CELERY_HEALTH`` that is of no use."""
+def test_the_system_check_explains_a_wrong_celery_health(tmp_path: Path, value: str, sentence: str) -> None:
+    """``manage.py check`` explains each kind of wrong ``CELERY_HEALTH``."""
     (tmp_path / "wrong.py").write_text(f"from project.settings import *\nCELERY_HEALTH = {value}\n")
     done = manage("memory://", "check", DJANGO_SETTINGS_MODULE="wrong", PYTHONPATH=str(tmp_path))
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
@@ -135,7 +135,7 @@ def test_the_system_check_names_what_celery_health_must_be(tmp_path: Path, value
 
 
 def test_the_management_command_takes_djangos_own_options() -> None:
-    """Options that every management command has are taken; they change nothing but colour."""
+    """The command accepts the standard options of Django; only those for colour change the output."""
     standard = ["--no-color", "--traceback", "--verbosity", "2", "--skip-checks", "--settings", "project.settings"]
     done = manage("memory://", "celery_health", "--timeout", "0.1", *standard)
     assert (done.returncode, done.stderr, done.stdout.split(":")[0]) == (1, "", "UNHEALTHY")
@@ -144,8 +144,8 @@ def test_the_management_command_takes_djangos_own_options() -> None:
     assert "--watch [SECONDS]" in manage("memory://", "celery_health", "--help").stdout
 
 
-def test_the_management_command_tells_nagios_of_wrong_usage() -> None:
-    """With ``--nagios`` wrong usage is exit code 3 and one line, as with the other two commands."""
+def test_nagios_gets_exit_code_3_for_wrong_usage() -> None:
+    """With ``--nagios``, wrong usage prints one line and exits with 3, as the other two commands do."""
     for wrong in (["--timeout", "never"], ["--nothing"], ["--format", "json"]):
         done = manage("memory://", "celery_health", "--nagios", *wrong)
         assert (done.returncode, done.stdout.count("\n"), done.stderr) == (3, 1, "")
@@ -181,7 +181,7 @@ except CommandError as error:
 
 
 def test_call_command_takes_every_option(project: str, redis: RedisServer) -> None:
-    """``call_command`` takes the options as words and as keywords, writes to ``stdout``, and returns if all is well."""
+    """``call_command`` accepts options as arguments and keywords, writes to ``stdout``, and returns on success."""
     environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT), "DJANGO_SETTINGS_MODULE": "project.settings"})
     done = subprocess.run([sys.executable, "-c", CALLS], env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

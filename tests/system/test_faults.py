@@ -1,4 +1,4 @@
-"""Redis in trouble: each fault is told in time and by name, and forgotten when it is over."""
+"""Faults of Redis and its workers: reported before the deadline, and gone after recovery."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.support.servers import RedisServer
 pytestmark = pytest.mark.deadline
 
 
-def test_a_restarted_broker_is_right_again_when_its_workers_are(
+def test_health_recovers_with_the_workers_after_a_broker_restart(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """Redis ends: refused at once. It starts: 200 as soon as the worker has found it again."""
+    """A stopped Redis is reported at once; after its restart, health is 200 once the worker has reconnected."""
     start_worker(redis.url, pool="solo")
     app = make_app(celery_app, cache_seconds=0)
     assert probe(app).status == 200
@@ -32,10 +32,10 @@ def test_a_restarted_broker_is_right_again_when_its_workers_are(
     assert probe(app).status == 200
 
 
-def test_workers_that_freeze_are_back_on_the_first_probe(
+def test_frozen_workers_are_healthy_on_the_first_probe_after_they_resume(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """Every worker's main process is stopped: 503 by the deadline. They go on: 200 at once."""
+    """With all workers stopped, health is 503 by the deadline; after SIGCONT the first probe is 200."""
     workers = [start_worker(redis.url, name=f"worker{number}", pool="solo") for number in (1, 2)]
     app = make_app(celery_app, cache_seconds=0, timeout_seconds=TIMEOUT)
     assert len(probe(app).workers) == 2

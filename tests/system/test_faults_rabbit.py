@@ -1,4 +1,4 @@
-"""RabbitMQ in trouble: each fault is told in time and by name, and forgotten when it is over."""
+"""Faults of RabbitMQ and its workers: reported before the deadline, and gone after recovery."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.support.servers import RabbitServer
 pytestmark = pytest.mark.deadline
 
 
-def test_a_stopped_broker_is_right_again_when_its_workers_are(
+def test_health_recovers_with_the_workers_after_a_broker_restart(
     rabbit: RabbitServer, rabbit_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """``rabbitmqctl stop_app``: refused at once. ``start_app``: 200 as soon as the worker has found it again."""
+    """After ``stop_app`` the fault is reported at once; after ``start_app``, 200 once the worker has reconnected."""
     start_worker(rabbit.url, pool="solo")
     app = make_app(rabbit_app, cache_seconds=0)
     assert probe(app).status == 200
@@ -34,10 +34,10 @@ def test_a_stopped_broker_is_right_again_when_its_workers_are(
     assert probe(app).status == 200
 
 
-def test_workers_that_freeze_are_back_on_the_first_probe(
+def test_a_frozen_worker_is_healthy_on_the_first_probe_after_it_resumes(
     rabbit: RabbitServer, rabbit_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """The worker's main process is stopped: 503 by the deadline. It goes on: 200 at once."""
+    """With the worker stopped, health is 503 by the deadline; after SIGCONT the first probe is 200."""
     worker = start_worker(rabbit.url, pool="solo")
     app = make_app(rabbit_app, cache_seconds=0, timeout_seconds=TIMEOUT)
     assert probe(app).status == 200

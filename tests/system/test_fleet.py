@@ -1,4 +1,4 @@
-"""What a check says of workers and queues is true: who counts, who is told of, how long queues are."""
+"""Workers and queues as a check reports them: active, silent and inactive workers, queue lengths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.deadline
 def test_a_worker_in_warm_shutdown_leaves_the_list(
     redis: RedisServer, celery_app: Celery, app: Flask, start_worker: Callable[..., Worker]
 ) -> None:
-    """A worker that ends is listed no more, and is told of for a while."""
+    """A worker that has ended is not listed as active, and a note mentions it."""
     start_worker(redis.url, name="worker1", pool="solo")
     ending = start_worker(redis.url, name="worker2", pool="solo")
     wait_until(lambda: len(probe(app).workers) == 2, "both are known")
@@ -32,10 +32,10 @@ def test_a_worker_in_warm_shutdown_leaves_the_list(
     assert "worker2@testhost: not answering since" in found.notes
 
 
-def test_a_busy_solo_worker_is_told_of(
+def test_the_advice_mentions_a_busy_solo_worker(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """A solo pool at work cannot answer: unhealthy, but the advice says what that can mean."""
+    """While a solo worker runs a job, health is 503 and the advice mentions that cause."""
     app = make_app(celery_app, cache_seconds=0, timeout_seconds=1)
     worker = start_worker(redis.url, pool="solo")
     assert probe(app).status == 200
@@ -53,7 +53,7 @@ def test_a_busy_solo_worker_is_told_of(
 def test_beat_is_no_worker_and_costs_no_time(
     redis: RedisServer, celery_app: Celery, app: Flask, tmp_path: Path, started: list[Process]
 ) -> None:
-    """Beat answers Celery's ping, and no check waits for it or lists it."""
+    """Beat replies to a ping, but no check waits for it or lists it."""
     argv = ["beat", "-s", str(tmp_path / "schedule"), "--pidfile="]
     code = f"from tests.support.apps.jobs import app; app.conf.beat_enable_remote_control = True; app.start({argv!r})"
     started.append(Process([sys.executable, "-c", code], tmp_path / "beat.log", celery_environ(redis.url)))
@@ -67,13 +67,10 @@ def test_beat_is_no_worker_and_costs_no_time(
     assert found.notes == "a@t: no job is counted (no task is a MonitoredTask)"
 
 
-# -- who counts as active --
-
-
 def test_a_worker_that_consumes_nothing_is_not_active(
     redis: RedisServer, celery_app: Celery, app: Flask, start_worker: Callable[..., Worker]
 ) -> None:
-    """After ``cancel_consumer`` the worker answers and takes no jobs: unhealthy, with the way back."""
+    """After ``cancel_consumer`` health is 503, and the advice names ``add_consumer``."""
     start_worker(redis.url, pool="solo")
     assert probe(app).status == 200
     celery_app.control.cancel_consumer("celery")
@@ -85,10 +82,10 @@ def test_a_worker_that_consumes_nothing_is_not_active(
     wait_until(lambda: probe(app).status == 200, "it consumes again")
 
 
-def test_a_missing_queue_on_rabbitmq_is_unknown_until_it_is_consumed(
+def test_a_missing_queue_on_rabbitmq_has_no_length_until_it_is_consumed(
     rabbit: RabbitServer, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """-1 for a queue that does not exist, the others are read all the same; its length once it does."""
+    """A queue that does not exist has length -1, and the others are still read; once it exists, its length is 0."""
     celery_app = Celery("upstream", broker=rabbit.url)
     app = make_app(celery_app, cache_seconds=0, queues=["absent", "celery"])
     start_worker(rabbit.url, pool="solo")

@@ -1,4 +1,4 @@
-"""Children forked while the flush thread is busy: by hand, by autoscaling, by a restart of the pool."""
+"""Processes forked while threads count and flush: by a test, by autoscaling, by a restart of the pool."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BUSY = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.001"}
 
 @pytest.fixture
 def read(celery_app: Celery, make_app: Any) -> Callable[[], Exposition]:
-    """Scrapes the totals."""
+    """Return a function that scrapes the totals."""
     web = make_app(celery_app).test_client()
     return lambda: Exposition(web.get("/metrics").text)
 
 
 def forked(worker: Worker) -> int:
-    """How many pool processes the worker's log has seen so far."""
+    """Return the number of pool processes that appear in the worker's log."""
     return len(set(re.findall(r"ForkPoolWorker-\d+", worker.output())))
 
 
@@ -37,8 +37,8 @@ def send(client: Celery, number: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_forks_find_no_lock_taken(redis: RedisServer, read: Callable[[], Exposition]) -> None:
-    """Children forked while threads count and flush count for themselves, and none hangs."""
+def test_a_thousand_forked_children_do_not_hang(redis: RedisServer, read: Callable[[], Exposition]) -> None:
+    """Children forked while threads count and flush end in time and have their own counts."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.forks", redis.url], cwd=ROOT, capture_output=True, text=True, timeout=90
     )
@@ -50,7 +50,7 @@ def test_a_thousand_forks_find_no_lock_taken(redis: RedisServer, read: Callable[
 @pytest.mark.slow
 @pytest.mark.parametrize("times", ["100", "hang", "queues"])
 def test_a_child_forked_during_first_use_answers(redis: RedisServer, times: str) -> None:
-    """Whatever the thread that uses a CeleryHealth or an app is at: its verdict and the totals."""
+    """A child forked while a thread uses a CeleryHealth or an app for the first time gives status and totals."""
     command = [sys.executable, "-m", "tests.support.first_use", f"redis://127.0.0.1:{free_port()}/0", redis.url, times]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, f"{done.returncode} failed: {done.stderr[-2000:]}"
@@ -60,16 +60,16 @@ def test_a_child_forked_during_first_use_answers(redis: RedisServer, times: str)
 def test_a_pool_that_autoscales_loses_no_count(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Callable[[], Exposition]
 ) -> None:
-    """Five bursts that grow the pool, which shrinks between them: every job's end is counted.
+    """While the pool grows and shrinks five times, the end of every job is counted.
 
-    Not every job completes: the pool of Celery 5.2 shrinks by killing processes that work.
+    Not every job completes: Celery 5.2 shrinks the pool by killing busy processes.
     """
     worker = start_worker(redis.url, "--autoscale=6,1", environ={**BUSY, "AUTOSCALE_KEEPALIVE": "0.5"})
     for burst in range(1, 6):
         send(celery_app, 60)
         wait_until(lambda done=60 * burst: read().ended() == done, "the burst ran", 40)
         wait_until(lambda times=burst: worker.output().count("Scaling down") >= times, "the pool shrank", 30)
-    assert forked(worker) > 6  # more than there are at once
+    assert forked(worker) > 6  # more than run at once
     assert set(read().imbalance().values()) == {0}
 
 
@@ -77,7 +77,7 @@ def test_a_pool_that_autoscales_loses_no_count(
 def test_a_pool_that_is_restarted_under_load_loses_no_job(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Callable[[], Exposition]
 ) -> None:
-    """Ten restarts of the pool: new children work, and started = ended for what was counted."""
+    """After each of ten restarts of the pool, new children run jobs, and as many attempts started as ended."""
     worker = start_worker(redis.url, environ=BUSY)
     for restart in range(1, 11):
         send(celery_app, 30)

@@ -1,4 +1,4 @@
-"""Workers with this package say everything in one reply; the others are asked for the rest."""
+"""Workers with this package send all facts in one reply; others get further commands."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tests.support.servers import RedisServer
 
 @pytest.fixture
 def health(celery_app: Celery, make_health: Callable[..., CeleryHealth]) -> CeleryHealth:
-    """Return health without a cache."""
+    """Return a CeleryHealth without a cache."""
     return make_health(celery_app, cache_seconds=0)
 
 
 def published(redis: RedisServer) -> int:
-    """Messages to all subscribers that this Redis has passed on."""
+    """Return the number of PUBLISH calls that this Redis has served."""
     with redis.client() as client:
         return int(client.info("commandstats").get("cmdstat_publish", {}).get("calls", 0))
 
 
-def test_workers_with_this_package_are_asked_in_one_message(
+def test_workers_with_this_package_need_one_message(
     redis: RedisServer, health: CeleryHealth, start_worker: Callable[..., Worker]
 ) -> None:
-    """A check of two workers publishes once (a worker's heartbeat may come in between: the least of ten)."""
+    """A check of two workers publishes one message: the minimum of ten checks, since heartbeats are published too."""
     start_worker(redis.url, name="a")
     start_worker(redis.url, name="b")
     wait_until(lambda: len(health.observe().workers) == 2, "both are known")
@@ -46,10 +46,10 @@ def test_workers_with_this_package_are_asked_in_one_message(
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-def test_the_one_reply_says_the_same_as_celerys_own_commands(
+def test_the_single_reply_equals_celerys_own_commands(
     redis: RedisServer, celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker], pool: str
 ) -> None:
-    """Running, scheduled and reserved attempts and queues as ``inspect`` has them, and no argument among them."""
+    """The reply has the same running, scheduled and reserved attempts and queues as ``inspect``, without arguments."""
     worker = start_worker(redis.url, "--prefetch-multiplier=4", "-Q", "celery,mail", pool=pool, concurrency=1)
     for _ in range(3):
         celery_app.send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "s3cr3t", "seconds": 30})
@@ -66,7 +66,7 @@ def test_the_one_reply_says_the_same_as_celerys_own_commands(
     inspect = celery_app.control.inspect([worker.name])
     own = {command: getattr(inspect, command)()[worker.name] for command in COMMANDS}
     facts: dict[str, object] = {}
-    for command, reply in own.items():  # what comes later replaces what is within "stats"
+    for command, reply in own.items():  # later replies replace the facts in "stats"
         facts |= facts_of(worker.name, command, reply)
     expected = worker_of(worker.name, facts)
     assert expected is not None
@@ -75,10 +75,10 @@ def test_the_one_reply_says_the_same_as_celerys_own_commands(
     assert "s3cr3t" not in json.dumps(own["stats"])
 
 
-def test_a_worker_without_this_package_is_asked_for_the_rest_within_its_first_check(
+def test_a_worker_without_this_package_is_fully_known_in_its_first_check(
     redis: RedisServer, celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker]
 ) -> None:
-    """Beside a worker that says all at once, a foreign one is known whole at once too, and again alone later."""
+    """A check sends all commands while such a worker is there, and only the first again after it has left."""
     running = {"id": "1", "type": "elsewhere.job", "time_start": 1.0}
     start_worker(redis.url)
     with ScriptedNode(celery_app, "foreign@t", {**REPLIES, "active": [running]}) as foreign:
@@ -86,16 +86,16 @@ def test_a_worker_without_this_package_is_asked_for_the_rest_within_its_first_ch
             names = {task.task_name for task in health.observe().running}
             assert names == {"elsewhere.job"}
         assert foreign.asked == 2 * len(COMMANDS)
-    wait_until(lambda: len(health.observe().workers) == 1, "it is gone")
+    wait_until(lambda: len(health.observe().workers) == 1, "it has left")
     before = published(redis)
     health.observe()
     assert published(redis) - before < len(REST)
 
 
-def test_a_worker_with_very_many_scheduled_attempts_keeps_its_stats_short(
+def test_very_many_scheduled_attempts_are_left_out_of_stats(
     redis: RedisServer, celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker]
 ) -> None:
-    """Of 1,001 scheduled attempts ``stats`` says nothing, and a check knows them all the same."""
+    """With 1,001 scheduled attempts, the reply to ``stats`` holds none of them, and a check still lists all."""
     worker = start_worker(redis.url)
     for _ in range(MAX_TASKS + 1):
         celery_app.send_task("tests.support.apps.jobs.work", countdown=600)
@@ -104,10 +104,10 @@ def test_a_worker_with_very_many_scheduled_attempts_keeps_its_stats_short(
     assert stats["celery_health"]["inspection"] == {}
 
 
-def test_one_that_cannot_tell_its_stats_and_joins_later_is_listed_too(
+def test_a_node_that_joins_later_without_stats_is_listed(
     celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker], redis: RedisServer
 ) -> None:
-    """Its error in answer to the one message makes the check ask on."""
+    """Its error reply to the single message makes the check send the other commands."""
     worker = start_worker(redis.url)
     for _ in range(3):
         assert health.check().active_workers == (worker.name,)

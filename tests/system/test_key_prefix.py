@@ -1,4 +1,4 @@
-"""``global_keyprefix``, with which several applications share one Redis database, holds for all that is ours."""
+"""``global_keyprefix``, which lets applications share a Redis database, applies to all our keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.servers import RedisServer
 def test_lengths_are_those_under_the_prefix(
     redis: RedisServer, start_worker: Callable[..., Worker], make_app: Callable[..., Flask]
 ) -> None:
-    """1,500 messages of two priorities that nobody takes: degraded, with their number; every key has the prefix."""
+    """1,500 messages of two priorities make the status degraded with their number, and every key has the prefix."""
     start_worker(
         redis.url,
         "-Q",

@@ -1,4 +1,4 @@
-"""The first word on an attempt is not always the last one: what Celery makes of it in the end is counted."""
+"""Attempts whose first reported end is not the final one: the final one is counted."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.measured
 
 
 def state_of(redis: RedisServer, task_id: str) -> str:
-    """The state that the result backend has of a job."""
+    """Return the state of a job in the result backend."""
     with redis.client() as client:
         state: str = json.loads(client.get(f"celery-task-meta-{task_id}"))["status"]
     return state
 
 
 @pytest.mark.parametrize("then", [None, signal.SIGTERM], ids=["SIGQUIT", "SIGQUIT, SIGTERM"])
-def test_a_result_that_arrives_in_a_soft_shutdown_wins(
+def test_a_result_that_arrives_during_a_soft_shutdown_is_counted(
     redis: RedisServer,
     admin: Redis,
     celery_app: Celery,
@@ -36,9 +36,9 @@ def test_a_result_that_arrives_in_a_soft_shutdown_wins(
     make_app: Any,
     then: signal.Signals | None,
 ) -> None:
-    """What ends within the window of a soft shutdown is counted as what it was; only the rest is cancelled.
+    """Jobs that end during the soft shutdown are counted by their results, and only the others as cancelled.
 
-    A second signal within the window changes nothing.
+    A second signal during the soft shutdown changes nothing.
     """
     environ = {**ENVIRON, "CELERY_RESULT_BACKEND": redis.url, "SOFT_SHUTDOWN_SECONDS": "1"}
     worker = start_worker(redis.url, app=APP, concurrency=8, environ=environ)
@@ -65,15 +65,15 @@ def test_a_result_that_arrives_in_a_soft_shutdown_wins(
     }  # fmt: skip
 
 
-test_a_result_that_arrives_in_a_soft_shutdown_wins.__test__ = DIFFERENCES[
+test_a_result_that_arrives_during_a_soft_shutdown_is_counted.__test__ = DIFFERENCES[
     "soft_shutdown"
-].holds  # no row where it is not
+].holds  # not a test where Celery has no soft shutdown
 
 
-def test_a_job_whose_process_was_lost_is_counted_as_what_celery_makes_of_it(
+def test_a_job_with_a_lost_process_is_counted_as_celery_decides(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """A success that was stored stays one, a retry is retried; where Celery knows neither, both have failed."""
+    """A stored success counts as completed and a retry as retried, where this Celery supports them; else as failed."""
     start_worker(redis.url, app=APP, environ={**ENVIRON, "CELERY_RESULT_BACKEND": redis.url})
     read = reader(make_app, redis)
     send(celery_app, "stored", "kill_after_success", task_id="stored")

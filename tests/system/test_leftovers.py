@@ -1,4 +1,4 @@
-"""Nothing stays on the broker: not after a normal end, not after a hundred killed checks."""
+"""A process that has checked leaves no keys on the broker."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.support.scripts import ONE_CHECK, run_code
 from tests.support.servers import RedisServer
 
 
-def test_a_normal_end_leaves_nothing(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
-    """A process that asked and ends leaves no key of its own, and ends at once."""
+def test_a_normal_exit_leaves_no_keys(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+    """A process that has checked and exits leaves no key on Redis."""
     start_worker(redis.url, pool="solo")
     before = set(redis.client().keys())
     assert run_code(ONE_CHECK, redis.url) == ["healthy"]

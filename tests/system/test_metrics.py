@@ -1,4 +1,4 @@
-"""Job counts on their way from the workers to ``/metrics`` of another process."""
+"""Job counts of workers in ``/metrics`` of a web process."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tests.support.servers import RedisServer
 
 
 def send(celery_app: Celery, task: str, times: int = 1, **kwargs: object) -> None:
-    """Publish jobs of ``tests.support.apps.jobs`` by name."""
+    """Publish jobs of ``tests.support.apps.jobs``."""
     for _ in range(times):
         celery_app.send_task(f"tests.support.apps.jobs.{task}", kwargs=kwargs)
 
 
 def settled(web: Web, ended: int) -> Exposition:
-    """The exposition once so many attempts have ended."""
+    """Return the exposition once so many attempts have ended."""
     wait_until(lambda: Exposition.read(web.url).ended() >= ended, f"{ended} attempts have ended", 30)
     return Exposition.read(web.url)
 
 
-def test_forty_two_attempts_are_exact_to_the_last_bucket(
+def test_counts_and_buckets_of_forty_two_attempts_are_exact(
     redis: RedisServer,
     celery_app: Celery,
     start_worker: Callable[..., Worker],
     start_web: Callable[..., Web],
 ) -> None:
-    """40 attempts that return and 2 that raise are read back exactly from another process."""
+    """40 completed and 2 failed attempts appear exactly, in counters and in histogram buckets."""
     start_worker(redis.url)
     web = start_web(redis.url)
     send(celery_app, "work", 40, customer_id="123")
@@ -46,13 +46,13 @@ def test_forty_two_attempts_are_exact_to_the_last_bucket(
     assert set(found.imbalance().values()) == {0}
 
 
-def test_every_web_process_gives_the_totals_of_all_workers(
+def test_every_web_process_shows_the_totals_of_all_workers(
     redis: RedisServer,
     celery_app: Celery,
     start_worker: Callable[..., Worker],
     start_web: Callable[..., Web],
 ) -> None:
-    """Two workers, two gunicorn processes: each answer holds the same totals."""
+    """With two workers and two gunicorn processes, every answer has the same totals."""
     for name in ("worker1", "worker2"):
         start_worker(redis.url, name=name, concurrency=1)
     web = start_web(redis.url, processes=2)
@@ -69,7 +69,7 @@ def test_totals_survive_a_restart_of_the_worker(
     start_worker: Callable[..., Worker],
     start_web: Callable[..., Web],
 ) -> None:
-    """A worker that ends flushes its last counts, and its successor adds to them."""
+    """A worker that stops flushes its last counts, and the next worker adds to them."""
     web = start_web(redis.url)
     first = start_worker(redis.url)
     send(celery_app, "work", 5)

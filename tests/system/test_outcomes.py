@@ -1,4 +1,4 @@
-"""The law of attempts: every way to end, in every pool, read back from another process."""
+"""The accounting invariant: every way in which an attempt can end, in every pool, read from another process."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ from tests.support.versions import DIFFERENCES
 pytestmark = pytest.mark.measured
 POOLS = ("prefork", "threads", "solo", "gevent")
 
-ONE_PROCESS = dict.fromkeys(POOLS[1:], "its process is the worker's only one")
+ONE_PROCESS = dict.fromkeys(POOLS[1:], "it would end the only process of the worker")
 NO_TERMINATE = {
     "threads": "Celery cannot end a thread: terminate_job is not implemented",
-    "solo": "the worker reads no command while it runs a job",
+    "solo": "the worker reads no commands while it runs a job",
 }
 if not DIFFERENCES["gevent_terminate"].holds:
     NO_TERMINATE["gevent"] = "Celery cannot end a greenlet: terminate_job is not implemented"
-NO_SOFT_LIMIT = dict.fromkeys(POOLS[1:], "Celery implements the soft limit for prefork alone")
+NO_SOFT_LIMIT = dict.fromkeys(POOLS[1:], "Celery implements the soft limit for prefork only")
 NO_HARD_LIMIT = dict.fromkeys(("threads", "solo"), "Celery has no time limits in this pool")
 AFTER_RETURN = {"completed": 1} if DIFFERENCES["handlers_after_the_end"].holds else {"failed DatabaseError": 1}
-DEADLY = {"prefork": "ends the worker itself: a test of its own below"}
-DEADLY_IN_SOLO = {"solo": "ends the worker itself: a test of its own below"}
+DEADLY = {"prefork": "ends the worker: tested separately below"}
+DEADLY_IN_SOLO = {"solo": "ends the worker: tested separately below"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """How attempts end, and as what they are counted.
+    """One job, and how its attempts must be counted.
 
     Attributes:
-        ends: counter and label -> attempts; ``started`` follows from the law.
-        inner: the same of attempts that the task starts, or runs in its own process.
-        send: publishes the job; given the client and the customer.
-        absent: pool -> why the row does not exist there.
+        name: name of the task, and the customer of the job.
+        ends: counter and label -> number of attempts. ``started`` follows from the accounting invariant.
+        send: publishes the job, given the client and the customer. ``None``: publish the task ``name``.
+        absent: pool -> why the row does not apply to it.
+        inner: like ``ends``, for the attempts that the job publishes or runs eagerly.
     """
 
     name: str
@@ -62,20 +63,20 @@ class Row:
         return self.name
 
     def publish(self, client: Celery) -> None:
-        """Send the job, its customer being the row's name."""
+        """Publish the job."""
         if self.send is not None:
             self.send(client, self.name)
         else:
             send(client, self.name, self.name)
 
     def expected(self) -> dict[str, Counter[str]]:
-        """Customer -> what is counted for it."""
+        """Return customer -> expected counts."""
         found = {self.name: self.ends, f"{self.name} inner": self.inner}
         return {customer: with_starts(ends) for customer, ends in found.items() if ends}
 
 
 def send_revoked(client: Celery, customer: str) -> None:
-    """Publish a job that the workers already know as revoked."""
+    """Publish a job that has been revoked before."""
     task_id = f"id of {customer}"
     assert client.control.revoke(task_id, reply=True, timeout=10, limit=1)
     send(client, customer, task_id=task_id)
@@ -88,12 +89,12 @@ def send_expired(client: Celery, customer: str) -> None:
 
 
 def send_terminated(client: Celery, customer: str) -> None:
-    """Publish a long job; ``terminate`` ends it when it runs."""
+    """Publish a long job. The test terminates it while it runs."""
     send(client, customer, seconds=60, task_id=f"id of {customer}")
 
 
 def send_bad_arguments(client: Celery, customer: str) -> None:
-    """Publish arguments that the function does not take."""
+    """Publish a job with arguments that the task does not take."""
     client.send_task("tests.support.apps.outcome_jobs.work", kwargs={"customer_id": customer, "size": 3})
 
 
@@ -138,8 +139,8 @@ ROWS = (
 
 
 def settled(web: Web, client: Celery, expected: Mapping[str, Counter[str]], seconds: float = 60) -> Exposition:
-    """The exposition once it holds what is expected, and whatever came after that."""
-    with suppress(AssertionError):  # the test shows the difference
+    """Return the exposition after all expected counts, and those of one further job, have arrived."""
+    with suppress(AssertionError):  # the test reports the difference
         wait_until(lambda: expected.items() <= counted(Exposition.read(web.url)).items(), "all is counted", seconds)
     send(client, "the last")
     with suppress(AssertionError):
@@ -148,7 +149,7 @@ def settled(web: Web, client: Celery, expected: Mapping[str, Counter[str]], seco
 
 
 def run_all(pool: str, folder: Path) -> tuple[Exposition, str]:
-    """The exposition after one worker of a pool has run all its rows, and the end of what that worker wrote."""
+    """Run all rows of a pool in one worker; return the exposition and the end of the worker's log."""
     rows = [row for row in ROWS if pool not in row.absent]
     with ExitStack() as stack:
         redis = RedisServer(folder)
@@ -170,7 +171,7 @@ def run_all(pool: str, folder: Path) -> tuple[Exposition, str]:
 
 @pytest.fixture(scope="module")
 def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Exposition, str]]:
-    """The run of a pool; each pool runs once for all its rows."""
+    """Return a cached function that runs all rows of a pool."""
     return cache(lambda pool: run_all(pool, tmp_path_factory.mktemp(pool)))
 
 
@@ -184,32 +185,36 @@ CELLS = [
 
 
 @pytest.mark.parametrize(("pool", "row"), CELLS, ids=str)
-def test_an_attempt_is_counted_once_as_what_became_of_it(
+def test_each_attempt_is_counted_once_by_its_outcome(
     run_of: Callable[[str], tuple[Exposition, str]], pool: str, row: Row
 ) -> None:
-    """A row's attempts are counted under its customer with the right label, each exactly once."""
+    """Each attempt is counted exactly once, with the right counter, label and customer."""
     exposition, log = run_of(pool)
     found = {customer: ends for customer, ends in counted(exposition).items() if customer.split()[0] == row.name}
     assert found == row.expected(), log
 
 
 DEADLY_CELLS = [
-    ("prefork", "memory_limit", "failed WorkerLostError"),  # Celery's main process goes down with it
+    ("prefork", "memory_limit", "failed WorkerLostError"),  # Celery's main process ends too
     ("solo", "memory_error", "failed WorkerLostError"),
     ("solo", "sys_exit", "failed WorkerLostError"),
     ("solo", "interrupt", "failed WorkerLostError"),
     ("solo", "odd", "failed WorkerLostError"),
-    ("solo", "store_down", "failed ConnectionError"),  # taken for a lost broker: what was prefetched comes back late
+    (
+        "solo",
+        "store_down",
+        "failed ConnectionError",
+    ),  # Celery takes it for a lost broker, and prefetched messages return late
     ("solo", "on_failure_raises", "failed DatabaseError"),
 ]
 
 
 @pytest.mark.parametrize(("pool", "task", "end"), DEADLY_CELLS)
-def test_an_attempt_that_takes_its_worker_with_it_is_counted(
+def test_an_attempt_that_ends_its_worker_is_counted(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any, pool: str, task: str,
     end: str,
 ) -> None:  # fmt: skip
-    """The last attempt of a worker that goes down with it is counted as started and ended."""
+    """An attempt that ends the whole worker is counted as started and as ended."""
     start_worker(redis.url, app=APP, pool=pool, environ={**ENVIRON, "CELERY_RESULT_BACKEND": redis.url})
     send(celery_app, task, task)
     read = reader(make_app, redis)
@@ -218,32 +223,32 @@ def test_an_attempt_that_takes_its_worker_with_it_is_counted(
 
 SHUTDOWNS = {
     "prefork": "aborted cancelled",
-    "threads": "completed",  # a thread cannot be ended: the worker waits for it
-    "solo": "failed NotImplementedError",  # Celery raises it into the job: solo cannot cancel
+    "threads": "completed",  # Celery cannot end a thread, so the worker waits for it
+    "solo": "failed NotImplementedError",  # solo cannot cancel; Celery raises this inside the job
     "gevent": "aborted cancelled",
 }
 if not DIFFERENCES["cold_shutdown_cancels"].holds:
     LOST = "failed WorkerLostError"
     SHUTDOWNS = {"prefork": LOST, "threads": "completed", "solo": "completed", "gevent": f"completed or {LOST}"}
-#: Exists on Redis while a worker listens to commands.
+#: A key that exists on Redis while a worker listens for remote control commands.
 COMMANDS = "_kombu.binding.celery.pidbox"
 SOLO_OUTLIVES_SIGQUIT = "NotImpl" in SHUTDOWNS["solo"] and not DIFFERENCES["solo_quits"].holds
 
 
 def wait_for_stop(worker: Worker, admin: Redis, pool: str, how: str) -> None:
-    """Wait until a warm or cold shutdown is under way; a warm one of prefork and threads has left the broker."""
+    """Wait until the shutdown is under way. In a warm one of prefork and threads, the worker has left the broker."""
     worker.wait_for(f"{how} shutdown|NotImplementedError")
     if how == "Warm" and pool in ("prefork", "threads"):  # solo runs the attempt in the main thread, gevent polls
-        wait_until(lambda: not admin.exists(COMMANDS), "the worker takes no more commands")
+        wait_until(lambda: not admin.exists(COMMANDS), "the worker listens for no more commands")
 
 
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("signals", [["SIGTERM"], ["SIGQUIT"], ["SIGINT", "SIGINT"]], ids="-".join)
-def test_an_attempt_in_the_middle_of_a_shutdown_is_counted(
+def test_an_attempt_that_runs_during_a_shutdown_is_counted(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any, pool: str,
     signals: list[str], admin: Redis,
 ) -> None:  # fmt: skip
-    """A warm shutdown lets the attempt complete, a cold one ends it, and the last counts are there either way."""
+    """An attempt completes in a warm shutdown and is ended in a cold one; its end is counted in both."""
     worker = start_worker(redis.url, app=APP, pool=pool, environ=ENVIRON)
     read = reader(make_app, redis)
     ends = "completed" if signals == ["SIGTERM"] else SHUTDOWNS[pool]
@@ -252,7 +257,7 @@ def test_an_attempt_in_the_middle_of_a_shutdown_is_counted(
     for name in signals:
         worker.send_signal(getattr(signal, name))
         if name == "SIGINT":
-            worker.wait_for("Warm shutdown")  # the handler of the second signal is in place
+            worker.wait_for("Warm shutdown")  # now the handler of the second signal is installed
     if "completed" in ends:
         wait_for_stop(worker, admin, pool, "Warm" if signals == ["SIGTERM"] else "Cold")
         admin.set(RELEASED, "yes")
@@ -266,7 +271,7 @@ def test_an_attempt_in_the_middle_of_a_shutdown_is_counted(
 def test_an_attempt_whose_broker_connection_was_lost_is_cancelled(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """An attempt with late acknowledgement that Celery cancels is aborted as cancelled."""
+    """An attempt with late acknowledgement, cancelled on connection loss, is counted as aborted, cancelled."""
     with Proxy(redis.port) as proxy:
         environ = {**ENVIRON, "CELERY_HEALTH_METRICS_STORE": redis.url}
         start_worker(proxy.url, app=APP, environ=environ)
@@ -278,10 +283,10 @@ def test_an_attempt_whose_broker_connection_was_lost_is_cancelled(
 
 
 @pytest.mark.slow
-def test_a_process_for_each_job_loses_none(
+def test_no_count_is_lost_with_one_process_for_each_job(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """200 jobs in 200 pool processes are 200 attempts completed, those that ran inside them included."""
+    """200 jobs in 200 pool processes, and the tasks that they run eagerly, are all counted."""
     environ = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.01"}
     start_worker(redis.url, "--max-tasks-per-child=1", app=APP, concurrency=8, environ=environ)
     read = reader(make_app, redis)

@@ -1,4 +1,4 @@
-"""Least privilege: what docs/permissions.md grants is enough for Celery and for us; what is missing is told."""
+"""The permissions that docs/permissions.md grants suffice for Celery and for this package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.servers import RabbitServer, RedisServer
 
 @pytest.fixture
 def worker(started: list[Process], tmp_path: Path) -> Callable[..., str]:
-    """Starts a worker as users do, with gossip, mingle and events, and sees that Celery's own ping works."""
+    """Return a function that starts a worker with all its defaults and events, and returns the output of Celery's ping."""
 
     def start(broker_url: str, key_prefix: str = "") -> str:
         environ = celery_environ(
@@ -44,10 +44,10 @@ def worker(started: list[Process], tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize("key_prefix", ["", "tenant:"])
-def test_the_acl_of_the_page_is_enough(
+def test_the_documented_acl_suffices_on_redis(
     key_prefix: str, redis: RedisServer, worker: Callable[..., str], make_app: Callable[..., Flask]
 ) -> None:
-    """With the user of the page Celery's ping works, our check is 200, and the job totals arrive."""
+    """With the documented user, Celery's ping works, a check is 200, and the job totals arrive."""
     plain, prefixed = granted("redis")
     url = grant(redis, plain, prefixed if key_prefix else [])
     assert "w@t: OK" in worker(url, key_prefix)
@@ -63,10 +63,10 @@ def test_the_acl_of_the_page_is_enough(
         assert 'scrape_success{source="store"} 1.0' in client.get("/metrics").text
 
 
-def test_the_permissions_of_the_page_are_enough_on_rabbitmq(
+def test_the_documented_permissions_suffice_on_rabbitmq(
     rabbit: RabbitServer, worker: Callable[..., str], make_app: Callable[..., Flask]
 ) -> None:
-    """The same on RabbitMQ."""
+    """With the documented user on RabbitMQ, Celery's ping works and a check is 200."""
     (commands,) = granted("rabbitmq")
     for command in commands:
         rabbit.control(*command.split())

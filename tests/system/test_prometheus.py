@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a live gunicorn with two processes and real workers."""
+"""Prometheus scrapes two gunicorn processes in front of two workers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.support.processes import Process, Web, Worker, wait_until
 from tests.support.prometheus import Prometheus, require_prometheus
 from tests.support.servers import RedisServer
 
-#: Short times, so that the test is; Prometheus still sees each series several times in a window.
+#: A short window for a short test. Prometheus still scrapes each series several times in it.
 TIMES = ("--window", "10s")
 GLOBAL = "global: {evaluation_interval: 1s}\nrule_files: [alerts.yml]\n"
-DEADLINE = {"CELERY_HEALTH_TIMEOUT_SECONDS": "1"}  # below the timeout of a scrape, also when nobody answers
+DEADLINE = {"CELERY_HEALTH_TIMEOUT_SECONDS": "1"}  # less than the timeout of a scrape, even when no worker replies
 
 
 @dataclass
 class Site:
-    """The fleet, the web server, and the Prometheus that looks at them."""
+    """Workers, web server, and the Prometheus that scrapes it."""
 
     redis: RedisServer
     workers: list[Worker]
@@ -36,7 +36,7 @@ class Site:
     sent_at: dict[str, float] = field(default_factory=dict)
 
     def send(self, task: str, **kwargs: object) -> None:
-        """Publish a job as an application does, with the time of its publishing; at most three times a second."""
+        """Publish a job with its publishing time, at most three times a second for equal arguments."""
         key = task + repr(kwargs)
         if time.monotonic() - self.sent_at.get(key, 0) > 0.3:
             self.sent_at[key] = time.monotonic()
@@ -44,7 +44,7 @@ class Site:
 
 
 def _published(customer_id: str, seconds: float = 0) -> None:
-    """What the client knows of a task: its arguments."""
+    """Give the client a task with this signature."""
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def start_site(
     started: list[Process],
     tmp_path: Path,
 ) -> Callable[..., Site]:
-    """Starts everything: ``start_site(*options_of_the_alerts, **environ)``."""
+    """Return a function that starts a site: ``start_site(*options_of_the_alerts, **environ)``."""
     require_prometheus()
     for task in ("work", "fail", "retry", "kill"):
         celery_app.task(name=f"tests.support.apps.jobs.{task}", base=MonitoredTask, shared=False)(_published)
@@ -75,7 +75,7 @@ def start_site(
 
 
 def without_data(prometheus: Prometheus, expressions: dict[str, str]) -> set[str]:
-    """The names of the expressions that have no number."""
+    """Return the names of the expressions without data."""
     return {
         name
         for name, expression in expressions.items()
@@ -84,7 +84,7 @@ def without_data(prometheus: Prometheus, expressions: dict[str, str]) -> set[str
 
 
 def dashboard_queries() -> dict[str, str]:
-    """Panel and legend -> query, the variables at All."""
+    """Return panel and legend -> query, with all variables set to All."""
     return {
         f"{panel['title']}: {target['legendFormat']}": re.sub(r"\$(job|task|queue)\b", ".*", target["expr"])
         for panel in panels(assets("dashboard", *TIMES))
@@ -98,7 +98,7 @@ def dashboard_queries() -> dict[str, str]:
 def test_every_recording_rule_and_dashboard_query_has_data(
     start_site: Callable[..., Site], store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With jobs of all kinds, no recording and no panel is empty; targets and rules are healthy."""
+    """With jobs of all kinds, each recording and panel has data, and targets and rules are healthy."""
     site = start_site(CELERY_HEALTH_METRICS_STORE=store)
     recorded = {
         rule["record"]: rule["record"] for rule in rules((tmp_path / "alerts.yml").read_text()) if "record" in rule
@@ -125,13 +125,13 @@ def test_every_recording_rule_and_dashboard_query_has_data(
 
 @dataclass
 class Stopwatch:
-    """When each alert was first seen pending and firing, in seconds after its fault."""
+    """Records when each alert was first seen pending and firing, in seconds after its fault."""
 
     site: Site
     seen: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def until_firing(self, *alerts: str, load: Callable[[], None] = lambda: None, seconds: float = 60) -> None:
-        """Wait until these alerts fire, with this load meanwhile."""
+        """Wait until these alerts fire; call ``load`` repeatedly meanwhile."""
         began = time.monotonic()
 
         def all_fire() -> bool:
@@ -151,7 +151,7 @@ class Stopwatch:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_every_alert_fires_on_its_fault(start_site: Callable[..., Site], capsys: pytest.CaptureFixture[str]) -> None:
-    """A healthy fleet has no alert; each real fault raises its own, those with a ``for`` after pending."""
+    """A healthy fleet has no alert, each fault fires its own, and those with a ``for`` are pending first."""
     limits = ("--slow-seconds", "0.3", "--queue-length", "5", "--for", "2s")
     site = start_site(*limits, CELERY_HEALTH_QUEUES="celery,mail")
     watch = Stopwatch(site)

@@ -1,4 +1,4 @@
-"""Passwords stay where they are."""
+"""Passwords do not leak into answers or logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_broker_password_is_in_no_body_and_no_log(
     start_worker: Callable[..., Worker],
     start_web: Callable[..., Web],
 ) -> None:
-    """With a password in the URL, right or wrong, no answer and no log line shows it."""
+    """No answer and no log line shows the broker's password, with the broker up or down."""
     from urllib.error import HTTPError
     from urllib.request import urlopen
 

@@ -1,4 +1,4 @@
-"""A broker and totals behind Redis Sentinel: found, and found again after a failover."""
+"""Broker and job totals behind Redis Sentinel, also after a failover."""
 
 from __future__ import annotations
 
@@ -21,48 +21,48 @@ from tests.support.servers import RedisServer
 
 PASSWORD = "hunter2"
 
-#: Of clients that publish; what our own checks leave is seen by the other tests.
+#: Concerns clients that publish. Other tests see what our own checks leave.
 KOMBU = "kombu before 5.7 leaves its connections to sentinels to the collector"
 
 
 @pytest.fixture
 def group(_nothing_left: None, tmp_path: Path) -> Iterator[SentinelGroup]:
-    """Master, replica and three sentinels."""
+    """Yield a master, its replica and three sentinels."""
     found = SentinelGroup(tmp_path, PASSWORD)
     yield found
     found.stop()
 
 
 def client_of(group: SentinelGroup, **options: Any) -> Celery:
-    """A client of the workers behind the sentinels."""
+    """Return a client of the workers behind the sentinels."""
     return Celery(
         "upstream", broker=group.url, broker_transport_options={"master_name": MASTER, **options}, set_as_current=False
     )
 
 
 def started(group: SentinelGroup, start_worker: Callable[..., Worker], store: str = "auto") -> Worker:
-    """A worker behind the sentinels."""
+    """Start a worker behind the sentinels."""
     environ = {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
     return start_worker(group.url, app="tests.support.apps.sentinel_jobs:app", environ=environ)
 
 
 def completed(web: Flask) -> float:
-    """Attempts that returned, as ``/metrics`` says."""
+    """Return the number of completed attempts in ``/metrics``."""
     return Exposition(web.test_client().get("/metrics").text).total(f"{JOB}_completed_total")
 
 
-def test_totals_are_on_the_master_and_within_10_seconds_on_the_next_one(
+def test_totals_reach_the_next_master_within_10_seconds(
     group: SentinelGroup, redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker],
     make_app: Callable[..., Flask],
 ) -> None:  # fmt: skip
-    """With a store of its own URL: the master is killed while jobs run, and every count is on the next one, once."""
+    """After the store's master is killed while jobs run, every count is on the next master exactly once."""
     store = f"sentinel://:{PASSWORD}@{';'.join(group.hosts)}/1?master_name={MASTER}"
     environ = {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
     worker = start_worker(redis.url, environ=environ)
     web = make_app(celery_app, metrics_store=store)
     send(celery_app, 5)
     wait_until(lambda: completed(web) == 5, "five are counted", 30)
-    wait_until(group.in_step, "the replica has all", 10)
+    wait_until(group.in_step, "the replica is in step", 10)
     before = group.master
     before.stop()
     send(celery_app, 5)
@@ -76,13 +76,13 @@ def test_totals_are_on_the_master_and_within_10_seconds_on_the_next_one(
 def test_auto_follows_the_brokers_master(
     group: SentinelGroup, start_worker: Callable[..., Worker], make_app: Callable[..., Flask]
 ) -> None:
-    """With ``auto`` the totals are on the broker's master; two that change places lose and double nothing."""
+    """With ``auto`` the totals are on the broker's master, and a failover neither loses nor doubles counts."""
     worker = started(group, start_worker)
     web = make_app(client_of(group), cache_seconds=0)
     send(client_of(group), 5)
     wait_until(lambda: completed(web) == 5, "five are counted", 30)
     assert probe(web).status == 200
-    wait_until(group.in_step, "the replica has all", 10)
+    wait_until(group.in_step, "the replica is in step", 10)
     group.fail_over()
     send(client_of(group), 5)
     wait_until(lambda: worker.output().count(" succeeded in ") == 10, "all have run", 40)
@@ -98,11 +98,11 @@ FAULTS: dict[str, Callable[[SentinelGroup], object]] = {
 
 @pytest.mark.leaves("descriptors", reason=KOMBU)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_fresh_web_process_does_without_the_first_sentinel(
+def test_a_new_web_process_works_without_the_first_sentinel(
     fault: Callable[[SentinelGroup], object], group: SentinelGroup, start_worker: Callable[..., Worker],
     make_app: Callable[..., Flask],
 ) -> None:  # fmt: skip
-    """With the first sentinel dead or frozen the first probe is 200 in time, and the totals are there."""
+    """With the first sentinel dead or frozen, the first probe is 200 by the deadline and the totals are read."""
     started(group, start_worker)
     send(client_of(group), 3)
     wait_until(lambda: completed(make_app(client_of(group))) == 3, "three are counted", 30)
@@ -117,7 +117,7 @@ def test_a_fresh_web_process_does_without_the_first_sentinel(
 
 
 def failing(group: SentinelGroup, make_app: Callable[..., Flask], **options: Any) -> tuple[Probe, str]:
-    """A probe and the log line of a scrape by a process that cannot work."""
+    """Return a probe and a scrape of a new application."""
     web = make_app(client_of(group, **options), cache_seconds=0)
     return probe(web), web.test_client().get("/metrics").text
 
@@ -125,7 +125,7 @@ def failing(group: SentinelGroup, make_app: Callable[..., Flask], **options: Any
 def test_an_error_names_master_and_sentinels(
     group: SentinelGroup, make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whether master, sentinels or the name are missing, the sentence says so, in time and without the password."""
+    """A missing master, sentinel or master name is reported by name, by the deadline and without the password."""
     hosts = ", ".join(group.hosts)
     other, _ = failing(group, make_app, master_name="other")
     assert other.error == f"Broker sentinel://{hosts} (master other) has no master that a sentinel names"
@@ -144,10 +144,10 @@ def test_an_error_names_master_and_sentinels(
     assert not [text for text in (other.body, gone.body, lost.body, metrics, caplog.text) if PASSWORD in str(text)]
 
 
-def test_a_worker_with_a_sentinel_url_without_a_master_does_not_start(
+def test_a_worker_does_not_start_with_a_sentinel_url_without_master_name(
     redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """Neither the URL nor the transport options name the master: the worker ends with the sentence that says both."""
+    """A worker whose store URL lacks ``master_name`` exits with an error that names it, without the password."""
     environ = {"CELERY_HEALTH_METRICS_STORE": f"sentinel://:{PASSWORD}@127.0.0.1:1"}
     worker = start_worker(redis.url, environ=environ, ready=False)
     assert worker.wait() != 0

@@ -20,26 +20,26 @@ from tests.support.servers import RedisServer, free_port
 
 
 def environ(store: str) -> dict[str, str]:
-    """Of a worker whose totals go there."""
+    """Return the environment of a worker with this store."""
     return {"CELERY_HEALTH_METRICS_STORE": store, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
 
 
 def completed(web: Any) -> float:
-    """Attempts that returned, as ``/metrics`` says."""
+    """Return the number of completed attempts in ``/metrics``."""
     return Exposition(web.get("/metrics").text).total(f"{JOB}_completed_total")
 
 
 def store_facts(client: Celery, worker: Worker) -> dict[str, Any]:
-    """What the worker's stats say of its store."""
+    """Return the store in the worker's reply to ``stats``."""
     (stats,) = client.control.inspect([worker.name], limit=1).stats().values()
     found: dict[str, Any] = stats["celery_health"]["store"]
     return found
 
 
-def test_totals_follow_a_list_of_brokers_whose_first_is_down(
+def test_auto_uses_the_second_broker_when_the_first_is_down(
     redis: RedisServer, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """With ``auto`` and the first broker of a list down, worker and web meet at the second one."""
+    """With ``auto`` and the first broker of a list down, worker and web process use the second one."""
     urls = f"redis://127.0.0.1:{free_port()}/0;{redis.url}"
     worker = start_worker(urls, environ=environ("auto"), ready=False)
     client = Celery("upstream", broker=urls)
@@ -49,11 +49,11 @@ def test_totals_follow_a_list_of_brokers_whose_first_is_down(
     worker.wait_for(r"job totals go to Redis at 127\.0\.0\.1:\d+ or Redis at 127\.0\.0\.1:\d+, keys")
 
 
-def test_totals_go_on_at_the_second_server_and_come_back(
+def test_totals_move_to_the_second_server_and_back(
     redis: RedisServer, redis_pair: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
     make_app: Any,
 ) -> None:  # fmt: skip
-    """The first server dies and comes back: counts are on the second meanwhile, and the web reads there too."""
+    """While the first server is down, counts go to the second and the web process reads it; then both return."""
     first, second = redis_pair
     urls = f"{first.url};{second.url}"
     worker = start_worker(redis.url, environ=environ(urls))
@@ -80,7 +80,7 @@ def test_a_lost_reply_sends_no_batch_to_the_second_server(
     redis: RedisServer, redis_pair: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker],
     make_app: Any,
 ) -> None:  # fmt: skip
-    """A connection that is cut after the first server has added a batch: it is there once, and not on the second."""
+    """A batch whose reply is lost is on the first server once, and not on the second."""
     first, second = redis_pair
     with Proxy(first.port) as proxy:
         worker = start_worker(redis.url, environ=environ(f"{proxy.url};{second.url}"))
@@ -89,12 +89,12 @@ def test_a_lost_reply_sends_no_batch_to_the_second_server(
             proxy.to_lose = 1
             send(celery_app, 10)
             wait_until(lambda expected=done: proxy.to_lose == 0 and completed(web) >= expected, f"{done} counted", 30)
-            wait_until(lambda: store_facts(celery_app, worker)["unsent"] == 0, "the worker knows it")
+            wait_until(lambda: store_facts(celery_app, worker)["unsent"] == 0, "the worker has the reply")
     assert (completed(web), completed(on_second)) == (20, 0)
 
 
 @pytest.mark.measured
-def test_what_a_stopping_worker_cannot_send_is_logged_with_its_numbers(
+def test_counts_that_a_stopping_worker_cannot_send_are_logged(
     redis: RedisServer, redis_pair: list[RedisServer], celery_app: Celery, start_worker: Callable[..., Worker]
 ) -> None:
     """With all servers down a worker that stops says once how many attempts of each task are lost, and ends."""

@@ -1,4 +1,4 @@
-"""A Redis that refuses a batch halfway: nothing of it is added, or all of it, and never twice."""
+"""A worker whose store refuses its counts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.support.servers import RedisServer
 SECONDS = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
 
 
-def test_a_worker_keeps_what_a_spoiled_key_refuses(
+def test_a_worker_keeps_counts_while_the_key_has_a_wrong_type(
     redis: RedisServer, admin: Redis, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """With totals of a wrong type one line says that it does not pass; with the key deleted no job is missing."""
+    """A totals key of a wrong type is logged once; after its deletion every count arrives."""
     admin.set("{celery_health}:totals", "x")
     worker = start_worker(redis.url, environ=SECONDS)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Counts under fire: killed pool processes, a killed worker."""
+"""Counts when pool processes or the main process are killed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ JOBS, KILLS = 2000, 50
 
 
 @pytest.mark.slow
-def test_the_law_holds_after_a_storm_of_kills(
+def test_the_accounting_invariant_holds_after_50_kills(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """2,000 jobs, 50 pool processes killed: every series obeys the law, and the jobs themselves count the same."""
+    """After 2,000 jobs and 50 kills, every series balances, and the starts equal those that the jobs recorded."""
     for name in ("worker1", "worker2"):
         start_worker(redis.url, app=APP, name=name, concurrency=4)
     client, web = Redis.from_url(redis.url), make_app(celery_app).test_client()
@@ -37,9 +37,9 @@ def test_the_law_holds_after_a_storm_of_kills(
         celery_app.send_task("tests.support.apps.storm_jobs.killable", kwargs={"customer_id": next(customers) % 10})
 
     def victim() -> int:
-        """A process in the middle of a job; 0 if there is none."""
+        """Return a process that runs a job, or 0."""
         if not client.llen("celery"):
-            send()  # on a busy machine all jobs may be over before the last kill
+            send()  # on a busy machine all jobs may have ended before the last kill
         return int(client.spop(RUNNING) or 0)
 
     for _ in range(JOBS):
@@ -65,7 +65,7 @@ def test_the_law_holds_after_a_storm_of_kills(
 def test_a_killed_worker_loses_at_most_its_last_flush_interval(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
-    """After SIGKILL of the main process no start is missing that is older than the last interval."""
+    """After SIGKILL of the main process, only starts within the last flush interval may be missing."""
     worker = start_worker(redis.url, app=APP, environ={"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "1"})
     for _ in range(1000):
         celery_app.send_task("tests.support.apps.storm_jobs.killable", kwargs={"customer_id": 1})
@@ -78,5 +78,5 @@ def test_a_killed_worker_loses_at_most_its_last_flush_interval(
     counted = exposition.total(f"{JOB}_started_total")
     began = [float(at) for at in client.lrange(BEGAN, 0, -1)]
     client.close()
-    slack = 0.5  # a busy machine lets the flush thread wait
+    slack = 0.5  # a busy machine delays the flush thread
     assert sum(at < killed_at - 1 - slack for at in began) <= counted <= len(began)

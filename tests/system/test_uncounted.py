@@ -1,4 +1,4 @@
-"""How many tasks of a worker are counted, and which are not: a forgotten MonitoredTask can be seen."""
+"""Tasks of a worker that are not counted, because ``MonitoredTask`` was forgotten."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.processes import Worker, celery_environ
 from tests.support.servers import RedisServer
 from tests.support.task_counts import details, metric
 
-#: The longest name that is shown, of a task that has a longer one.
+#: A task name, cut to the longest that is shown.
 LONG = f"jobs.{'a' * 95}"
 
 
-def test_tasks_that_are_not_counted_are_named_everywhere(
+def test_uncounted_tasks_are_named_in_every_output(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """A worker with 7 of 8 tasks forgotten: its log, details, a sentence, the command and the metrics say so."""
+    """With 7 of 8 tasks uncounted, the worker's log, the details, a note, the command and the metrics report it."""
     worker = start_worker(redis.url, app="tests.support.apps.forgotten_jobs:app")
     web = make_app(celery_app, cache_seconds=0)
     names = [LONG, *(f"jobs.{name}" for name in "bcde")]
@@ -36,10 +36,10 @@ def test_tasks_that_are_not_counted_are_named_everywhere(
     assert "1/8" in output
 
 
-def test_a_worker_whose_tasks_are_all_counted_has_no_sentence(
+def test_a_worker_whose_tasks_are_all_counted_has_no_note(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """Celery's own tasks do not count: 1 of 1, and nothing to say but a line in its log."""
+    """Celery's own tasks are left out: 1 of 1 is counted, with a line in the worker's log and no note."""
     worker = start_worker(redis.url, app="tests.support.apps.plain_jobs:monitored")
     web = make_app(celery_app, cache_seconds=0)
     worker.wait_for(r"INFO.* all 1 tasks are counted")
@@ -47,14 +47,14 @@ def test_a_worker_whose_tasks_are_all_counted_has_no_sentence(
     assert probe(web).notes == ""
 
 
-def test_a_worker_that_counts_nothing_is_told_of_once_in_the_log(
+def test_a_worker_that_counts_nothing_is_logged_once(
     redis: RedisServer,
     celery_app: Celery,
     make_app: Callable[..., Flask],
     start_worker: Callable[..., Worker],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Where no task is a MonitoredTask, the worker has none of our code: the web process says what is missing."""
+    """The web process reports a worker without any ``MonitoredTask``, in a note and in one log line."""
     worker = start_worker(redis.url, app="tests.support.apps.plain_jobs:app")
     web = make_app(celery_app, cache_seconds=0)
     sentence = f"{worker.name}: no job is counted (no task is a MonitoredTask)"

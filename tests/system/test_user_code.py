@@ -1,4 +1,4 @@
-"""Counting beside code of users: overridden hooks, own requests, several apps, and faults of our own."""
+"""Counting with users' code: overridden hooks, own requests, customer resolvers; and with errors of our own code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAST = {"CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.1"}
 
 @pytest.fixture
 def read(celery_app: Celery, make_app: Any) -> Callable[[], Exposition]:
-    """Scrapes an application on the test's Redis."""
+    """Return a function that scrapes an application on the test's Redis."""
     web = make_app(celery_app).test_client()
     return lambda: Exposition(web.get("/metrics").text)
 
@@ -34,10 +34,10 @@ def send(client: Celery, *tasks: str, **kwargs: Any) -> None:
         client.send_task(f"tests.support.apps.user_jobs.{task}", kwargs=kwargs or {"customer_id": "c"})
 
 
-def test_overridden_hooks_and_requests_count_and_a_foreign_request_is_named(
+def test_subclasses_are_counted_and_foreign_requests_are_logged(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any
 ) -> None:
-    """Subclasses of our task and request count once; one warning names each task whose Request is not ours."""
+    """Subclasses are counted once; one warning names each task whose ``Request`` does not derive from ours."""
     worker = start_worker(redis.url, app=APP, environ=FAST)
     send(celery_app, "overriding", "derived", "foreign", "foreign_decorated")
     worker.wait_for(r"(?s)(succeeded in.*){3}")
@@ -61,7 +61,7 @@ def test_overridden_hooks_and_requests_count_and_a_foreign_request_is_named(
 def test_a_worker_without_our_step_counts_and_warns_once(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any
 ) -> None:
-    """A custom worker that was built without the step still counts, and says so in one line."""
+    """A worker without our boot step counts, and logs one warning."""
     worker = start_worker(redis.url, app=APP, environ={**FAST, "WITHOUT_STEP": "1"})
     send(celery_app, "derived", "derived", "overriding")
     wait_until(lambda: read().ended() == 3, "all are counted", 30)
@@ -69,37 +69,37 @@ def test_a_worker_without_our_step_counts_and_warns_once(
 
 
 @pytest.mark.parametrize("method", ["count", "internal_error", "take"])
-def test_an_error_of_ours_never_reaches_a_job(
+def test_an_internal_error_never_reaches_a_job(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any, method: str
 ) -> None:
-    """With any method of the ledger raising, jobs end as they should, and the log has one traceback."""
+    """When a method of the ledger raises, jobs are not affected, and the error is logged once."""
     worker = start_worker(redis.url, app=APP, environ={**FAST, "BREAK_LEDGER": method})
     send(celery_app, "derived", "derived", "derived", "overriding")
     worker.wait_for(r"(?s)(succeeded in.*){3}")
     worker.wait_for(r"raised unexpected: ValueError")
-    if method == "count":  # a start and an end for each of four
+    if method == "count":  # start and end of four attempts
         wait_until(lambda: read().get("celery_health_internal_errors_total") == 8, "the errors are counted", 30)
     worker.end()
     assert worker.output().count("counting an attempt failed") == (method != "internal_error")
-    assert worker.output().count("RuntimeError: injected") <= 2  # the stop's own flush is the second
+    assert worker.output().count("RuntimeError: injected") <= 2  # the flush on stop logs the second
 
 
 def test_wrong_settings_in_a_custom_worker_never_reach_a_job(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker]
 ) -> None:
-    """Without the step, which refuses them at the start, wrong settings cost the counts and no job."""
+    """With wrong settings and without the step that refuses them, jobs run and one warning is logged."""
     variables = {"WITHOUT_STEP": "1", "CELERY_HEALTH_MAX_CUSTOMERS": "many"}
     worker = start_worker(redis.url, app=APP, environ=variables)
     send(celery_app, "derived", "derived")
-    worker.wait_for(r"(?s)(succeeded in.*){2}")  # the pool processes write this
-    worker.wait_for("CELERY_HEALTH_MAX_CUSTOMERS")  # the main process writes this
+    worker.wait_for(r"(?s)(succeeded in.*){2}")  # written by the pool processes
+    worker.wait_for("CELERY_HEALTH_MAX_CUSTOMERS")  # written by the main process
     assert worker.output().count("CELERY_HEALTH_MAX_CUSTOMERS") == 1
 
 
-def test_a_resolver_finds_the_customer_and_may_fail(
+def test_a_resolver_names_the_customer_and_may_fail(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any
 ) -> None:
-    """A resolver given as a dotted path names the customer; one that raises is logged once and counts as unknown."""
+    """A resolver given by dotted path names the customer; when it raises, one line is logged and it is ``unknown``."""
     variables = {**FAST, "CELERY_HEALTH_CUSTOMER_RESOLVER": "tests.support.apps.user_jobs:customer_of"}
     worker = start_worker(redis.url, app=APP, environ=variables)
     send(celery_app, "order", order={"customer": "from the order"})
@@ -118,10 +118,10 @@ DEADLY = ("builtins:SystemExit", "builtins:KeyboardInterrupt", "asyncio:Cancelle
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
-def test_nothing_that_a_resolver_raises_ends_the_worker(
+def test_no_exception_of_a_resolver_ends_the_worker(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any, pool: str
 ) -> None:
-    """What no ``except Exception`` catches is logged once for a task, and its attempts count as unknown."""
+    """An exception that ``except Exception`` does not catch is logged once, and the customer is ``unknown``."""
     variables = {**FAST, "CELERY_HEALTH_CUSTOMER_RESOLVER": "tests.support.apps.user_jobs:customer_of"}
     worker = start_worker(redis.url, app=APP, pool=pool, environ=variables)
     for name in DEADLY:
@@ -134,10 +134,10 @@ def test_nothing_that_a_resolver_raises_ends_the_worker(
     assert worker.output().count("customer_resolver failed for task tests.support.apps.user_jobs.order") == 1
 
 
-def test_the_wait_lasts_from_publishing_or_eta_to_the_start(
+def test_queue_wait_lasts_from_publishing_or_eta_to_the_start(
     redis: RedisServer, start_worker: Callable[..., Worker], read: Any
 ) -> None:
-    """A job waits since it was published, one with an ETA since then, one sent by name is not observed."""
+    """Queue wait starts at publishing or at the ETA, and is not observed for a job sent by name."""
     publisher = user_app(redis.url)
     wait = f"{JOB}_queue_wait_seconds"
     name = "tests.support.apps.user_jobs.derived"
@@ -154,10 +154,10 @@ def test_the_wait_lasts_from_publishing_or_eta_to_the_start(
     assert (read().get(f"{wait}_sum", task_name=name) or 0) - (found.get(f"{wait}_sum", task_name=name) or 0) < 2
 
 
-def test_a_stamp_that_is_no_time_is_not_observed(
+def test_an_invalid_publishing_time_is_not_observed(
     redis: RedisServer, start_worker: Callable[..., Worker], read: Any
 ) -> None:
-    """A header of our name with anything else in it costs neither the count nor an error."""
+    """With any other value in our header, the attempt is counted, without a queue wait or an internal error."""
     publisher = user_app(redis.url)
     stamps = ["now", 1.5e9, float("nan"), True, -1, 0, 10**400, None, [1], int(time.time())]
     for stamp in stamps:
@@ -175,8 +175,8 @@ def test_a_stamp_that_is_no_time_is_not_observed(
     assert found.get("celery_health_internal_errors_total") in (None, 0)
 
 
-def test_a_retry_is_stamped_anew(redis: RedisServer, start_worker: Callable[..., Worker], read: Any) -> None:
-    """An attempt that ran for two seconds and is retried at once does not count them as waiting."""
+def test_a_retry_has_a_new_publishing_time(redis: RedisServer, start_worker: Callable[..., Worker], read: Any) -> None:
+    """The two seconds that the first attempt ran are not part of the queue wait of its retry."""
     publisher = user_app(redis.url)
     start_worker(redis.url, app=APP, environ=FAST)
     publisher.tasks["tests.support.apps.user_jobs.slow_retry"].delay("c")

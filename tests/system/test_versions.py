@@ -1,4 +1,4 @@
-"""What differs between versions of Celery is there from the version that the table says, and a newer one is told of."""
+"""Differences between versions of Celery that a worker shows, and the warning for an untested version."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.support.servers import RedisServer
 from tests.support.versions import DIFFERENCES
 
 
-def test_the_pool_is_named_where_the_worker_names_it(
+def test_the_pool_is_named_if_celery_reports_it(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
-    """The details of a worker hold its pool's name, or null where its Celery does not tell."""
+    """The details of a worker hold the name of its pool, or null where its Celery does not report it."""
     start_worker(redis.url, pool="solo")
     found = probe(make_app(celery_app))
     expected = "solo" if DIFFERENCES["pool_implementation"].holds else None
@@ -26,8 +26,8 @@ def test_the_pool_is_named_where_the_worker_names_it(
 WARNING = "is newer than 5.7, the newest that celery_health_bp was tested with"
 
 
-def test_a_newer_celery_is_told_of_once_by_a_worker(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
-    """A worker with a newer Celery starts, logs one line, and runs and counts jobs all the same."""
+def test_a_worker_warns_once_of_an_untested_celery(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+    """A worker under a newer Celery logs one warning, and runs and counts jobs."""
     worker = start_worker(redis.url, app="tests.support.apps.newer_jobs:app")
     Celery(broker=redis.url).send_task("tests.support.apps.jobs.work", kwargs={"customer_id": "acme"})
     worker.wait_for("tests.support.apps.jobs.work.* succeeded")

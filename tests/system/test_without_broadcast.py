@@ -1,4 +1,4 @@
-"""Where workers cannot be asked, the rest is still known: the lengths of the queues and the job totals."""
+"""Brokers without remote control: queue lengths and job totals are still reported."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ NO_WORKERS = 'celery_health_scrape_success{source="workers"} 0.0'
 
 
 def needs(*modules: str) -> None:
-    """Skip without these libraries at home; in CI they are there."""
+    """Skip the test if a library is missing; fail with ``CI`` set."""
     for module in modules:
         import_module(module) if os.environ.get("CI") else pytest.importorskip(module)
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in kombu's tables
 @pytest.mark.leaves("descriptors", reason="kombu keeps the engine of a database")
-def test_a_broker_without_broadcast(
+def test_sql_database(
     tmp_path: Path, redis: RedisServer, start_worker: Callable[..., Worker], make_app: Callable[..., Flask]
 ) -> None:
-    """On sqla+sqlite the verdict is unhealthy, the lengths are shown, and Redis has the job totals of a real worker."""
+    """On sqla+sqlite health is 503, the queue lengths are read, and the job totals are read from Redis."""
     needs("sqlalchemy")
     url = f"sqla+sqlite:///{tmp_path}/broker.sqlite"
     store = {"CELERY_HEALTH_METRICS_STORE": redis.url, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
@@ -62,7 +62,7 @@ def test_a_broker_without_broadcast(
 
 @pytest.fixture
 def sqs(started: list[Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of an SQS: the server of moto."""
+    """Start the SQS server of moto; return its URL."""
     needs("moto", "boto3", "pycurl")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "any")
@@ -78,7 +78,7 @@ def sqs(started: list[Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def sqs_client(broker_url: str) -> Celery:
-    """A client of the workers of ``tests.support.apps.tenant_jobs`` on SQS."""
+    """Return a client of the workers of ``tests.support.apps.tenant_jobs`` on SQS."""
     app = Celery("tenant", broker=broker_url, set_as_current=False)
     app.conf.broker_transport_options = SQS
     return app
@@ -87,7 +87,7 @@ def sqs_client(broker_url: str) -> Celery:
 @pytest.mark.skipif(kombu.VERSION < (5, 3), reason="the SQS of kombu 5.2 wants older libraries")
 @pytest.mark.leaves("descriptors", reason="boto3 keeps its connections")
 def test_sqs(sqs: str, redis: RedisServer, start_worker: Callable[..., Worker], make_app: Callable[..., Flask]) -> None:
-    """The same on SQS, and when it falls silent that is told in time."""
+    """On SQS lengths and totals are read as well, and a silent SQS is reported by the deadline."""
     store = {"CELERY_HEALTH_METRICS_STORE": redis.url, "CELERY_HEALTH_FLUSH_INTERVAL_SECONDS": "0.05"}
     start_worker(sqs, "-Q", "elsewhere", app="tests.support.apps.tenant_jobs:app", pool="solo", environ=store)
     with sqs_client(sqs) as celery_app:
@@ -105,4 +105,4 @@ def test_sqs(sqs: str, redis: RedisServer, start_worker: Callable[..., Worker], 
         found = probe(make_app(celery_app, timeout_seconds=2))
     assert (found.status, found.body["queues"]) == (503, {"celery": -1})
     assert "did not answer in time" in found.error
-    assert found.seconds < 5  # boto3 by itself: minutes
+    assert found.seconds < 5  # boto3 alone would take minutes

@@ -1,4 +1,4 @@
-"""The WSGI callables: exact paths, both methods, and the letter of PEP 3333."""
+"""The WSGI callables with a live worker: the application's own metrics, and the documented families."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def health(celery_app: Celery, make_health: Callable[..., CeleryHealth]) -> Cele
     return make_health(celery_app, timeout_seconds=1)
 
 
-def test_the_application_s_own_metrics_join_the_exposition(
+def test_metrics_of_the_application_join_the_exposition(
     health: CeleryHealth, redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """Counters of prometheus-flask-exporter stand beside ours, no family twice."""
+    """Counters of prometheus-flask-exporter and ours are in the same exposition."""
     start_worker(redis.url)
     app = Flask("web")
     registry = CollectorRegistry()
@@ -39,10 +39,10 @@ def test_the_application_s_own_metrics_join_the_exposition(
     assert found.get("celery_workers") == 1
 
 
-def test_families_have_the_names_and_types_of_the_contract(
+def test_families_have_the_documented_names_and_types(
     health: CeleryHealth, redis: RedisServer, start_worker: Callable[..., Worker]
 ) -> None:
-    """Every family of the contract is there, with its type, before any job has run."""
+    """Every documented family has its type, before any job has run."""
     start_worker(redis.url)
     found = Exposition(StrictClient(create_metrics_app(health)).get("/").text)
     kinds = ("started", "completed", "failed", "retried", "aborted", "discarded")

@@ -1,1 +1,1 @@
-"""Celery applications that the tests start workers of."""
+"""Celery applications for the workers of the tests."""

@@ -1,4 +1,4 @@
-"""A Celery app with none of our code."""
+"""A Celery app without this package."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ app.conf.broker_connection_retry_on_startup = True
 
 @app.task
 def nap(seconds: float) -> None:
-    """Take a while."""
+    """Sleep for so many seconds."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""A Celery app most of whose tasks are no MonitoredTask."""
+"""A Celery app with one ``MonitoredTask`` and seven plain tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Celery app of the tests; its broker is ``CELERY_BROKER_URL``."""
+"""The default Celery app of the tests. Its broker is ``CELERY_BROKER_URL``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DatabaseError(Exception):
 
 
 class Unpicklable(Exception):
-    """Cannot be sent from the child to the main process."""
+    """An exception that cannot be pickled, so no child can send it to the main process."""
 
     def __init__(self, message: str, lock: Any) -> None:
         super().__init__(message, lock)
@@ -39,7 +39,7 @@ class Unpicklable(Exception):
 
 @app.task(base=MonitoredTask)
 def work(customer_id: Any = None, seconds: float = 0) -> str:
-    """Return, after so many seconds."""
+    """Sleep for so many seconds, then return."""
     time.sleep(seconds)
     return "done"
 
@@ -61,25 +61,25 @@ def retry(self: Task, customer_id: Any = None) -> None:
 
 @app.task(base=MonitoredTask, autoretry_for=(DatabaseError,), default_retry_delay=0, max_retries=1)
 def autoretry(customer_id: Any = None) -> None:
-    """Be retried once, then fail."""
+    """Fail after one automatic retry."""
     raise DatabaseError("locked")
 
 
 @app.task(base=MonitoredTask)
 def ignore(customer_id: Any = None) -> None:
-    """Ask to be ignored."""
+    """Raise ``Ignore``."""
     raise Ignore
 
 
 @app.task(base=MonitoredTask, acks_late=True)
 def reject(customer_id: Any = None) -> None:
-    """Reject the message for good."""
+    """Reject the message without requeueing it."""
     raise Reject("no", requeue=False)
 
 
 @app.task(base=MonitoredTask, acks_late=True, bind=True)
 def requeue(self: Task, customer_id: Any = None) -> str:
-    """Reject the message once; return when it is redelivered."""
+    """Requeue the message once; return on its redelivery."""
     if not self.request.delivery_info.get("redelivered"):
         raise Reject("again", requeue=True)
     return "done"
@@ -99,7 +99,7 @@ def kill(customer_id: Any = None) -> None:
 
 @app.task(base=MonitoredTask)
 def os_exit(customer_id: Any = None) -> None:
-    """End its own process without ceremony."""
+    """End its own process with ``os._exit``."""
     os._exit(3)
 
 
@@ -111,38 +111,38 @@ def sys_exit(customer_id: Any = None) -> None:
 
 @app.task(base=MonitoredTask)
 def unserialisable(customer_id: Any = None) -> object:
-    """Return what no serializer takes."""
+    """Return a value that cannot be serialised."""
     return object()
 
 
 @app.task(base=MonitoredTask)
 def positional(first: int, second: int, customer_id: Any = None) -> int:
-    """Take the customer in the third place."""
+    """Take the customer as the third positional argument."""
     return first + second
 
 
 @app.task(base=MonitoredTask)
 def no_customer(number: int) -> int:
-    """Have no customer."""
+    """Take no customer argument."""
     return number
 
 
 @shared_task(name="tests.support.apps.jobs.decorated")
 @monitor_task
 def decorated(customer_id: Any = None) -> str:
-    """Be counted by the decorator."""
+    """Return. Counted through the decorator."""
     return "done"
 
 
 @app.task(bind=True, autoretry_for=(DatabaseError,), default_retry_delay=0, max_retries=1)
 @monitor_task
 def decorated_bound(self: Task, customer_id: Any = None) -> None:
-    """Be counted by the decorator, bound, retried once."""
+    """Fail after one retry. Bound, and counted through the decorator."""
     raise DatabaseError("locked")
 
 
 @app.task
 def plain(customer_id: Any = None, seconds: float = 0) -> str:
-    """Not be counted."""
+    """Sleep for so many seconds, then return. Not counted."""
     time.sleep(seconds)
     return "done"

@@ -1,4 +1,4 @@
-"""The app of ``tests.support.apps.jobs`` with a Celery that says to be newer than all that were tested."""
+"""The app of ``tests.support.apps.jobs`` under a Celery version newer than any tested one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import celery
 
 celery.VERSION = celery.VERSION._replace(minor=99)
 
-from tests.support.apps.jobs import app  # noqa: E402  # not before: nothing of the package may see the true version
+from tests.support.apps.jobs import app  # noqa: E402  # after the change: the package must not see the true version
 
 __all__ = ["app"]

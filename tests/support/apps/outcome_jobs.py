@@ -1,4 +1,4 @@
-"""One task for each way in which an attempt can end; counted under the row's name as customer."""
+"""One task for each way in which an attempt can end. The customer is the name of the row in the tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from celery_health_bp import MonitoredTask
 
 broker_url = os.environ.get("CELERY_BROKER_URL", "memory://")
 
-#: Key on the broker: jobs that wait go on when it exists.
+#: A key on the broker. The tasks that wait return once a test has set it.
 RELEASED = "tests:released"
 
 app = Celery("upstream", broker=broker_url, task_cls=MonitoredTask)
@@ -40,29 +40,29 @@ class DatabaseError(Exception):
 
 
 class OddError(BaseException):
-    """What no ``except Exception`` catches."""
+    """An exception that ``except Exception`` does not catch."""
 
 
 class Unpicklable(Exception):
-    """Cannot be sent from the child to the main process."""
+    """An exception that cannot be pickled, so no child can send it to the main process."""
 
 
 @app.task
 def work(customer_id: str, seconds: float = 0) -> str:
-    """Return, after so many seconds."""
+    """Sleep for so many seconds, then return."""
     time.sleep(seconds)
     return "done"
 
 
 @app.task(acks_late=True)
 def work_late(customer_id: str, seconds: float = 0) -> str:
-    """Return, after so many seconds; acknowledged then."""
+    """Sleep for so many seconds, then return. Acknowledged late."""
     time.sleep(seconds)
     return "done"
 
 
 def wait_for_release() -> None:
-    """Return when the test has set the key ``RELEASED``."""
+    """Wait until the test has set the key ``RELEASED``."""
     with Redis.from_url(broker_url) as redis:
         while not redis.exists(RELEASED):
             time.sleep(0.05)
@@ -77,7 +77,7 @@ def wait(customer_id: str) -> str:
 
 @app.task(acks_late=True)
 def wait_late(customer_id: str) -> str:
-    """Return after the release; acknowledged then."""
+    """Return after the release. Acknowledged late."""
     wait_for_release()
     return "done"
 
@@ -91,13 +91,13 @@ def wait_and_fail(customer_id: str) -> None:
 
 @app.task
 def add(first: int, second: int, customer_id: str) -> int:
-    """Take the result of the task before it."""
+    """Add two numbers. In a chain, the first is the result of the previous task."""
     return first + second
 
 
 @app.task
 def total(numbers: list[int], customer_id: str) -> int:
-    """End a chord."""
+    """Sum the results of a chord."""
     return sum(numbers)
 
 
@@ -115,13 +115,13 @@ def unpicklable(customer_id: str) -> None:
 
 @app.task(soft_time_limit=1)
 def soft_limit(customer_id: str) -> None:
-    """Run into the soft limit."""
+    """Exceed the soft time limit."""
     time.sleep(30)
 
 
 @app.task(soft_time_limit=1)
 def soft_limit_caught(customer_id: str) -> str:
-    """Run into the soft limit and return all the same."""
+    """Exceed the soft time limit, catch it and return."""
     try:
         time.sleep(30)
     except SoftTimeLimitExceeded:
@@ -131,7 +131,7 @@ def soft_limit_caught(customer_id: str) -> str:
 
 @app.task(time_limit=1)
 def hard_limit(customer_id: str) -> None:
-    """Run into the hard limit."""
+    """Exceed the hard time limit."""
     time.sleep(30)
 
 
@@ -143,7 +143,7 @@ def kill(customer_id: str) -> None:
 
 @app.task
 def os_exit(customer_id: str) -> None:
-    """End its own process without ceremony."""
+    """End its own process with ``os._exit``."""
     os._exit(3)
 
 
@@ -167,20 +167,20 @@ def odd(customer_id: str) -> None:
 
 @app.task
 def memory_error(customer_id: str) -> None:
-    """Raise what Python raises when it finds no memory."""
+    """Raise ``MemoryError``."""
     raise MemoryError
 
 
 @app.task
 def memory_limit(customer_id: str) -> int:
-    """Ask for more memory than the limit of its process allows."""
+    """Allocate more memory than its process may have."""
     resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
     return len(bytearray(8 << 30))
 
 
 @app.task(bind=True, acks_late=True, reject_on_worker_lost=True)
 def kill_once(self: Task, customer_id: str) -> str:
-    """Kill its own process; return when the message comes again."""
+    """Kill its own process; return on redelivery."""
     if not self.request.delivery_info["redelivered"]:
         os.kill(os.getpid(), signal.SIGKILL)
     return "done"
@@ -188,7 +188,7 @@ def kill_once(self: Task, customer_id: str) -> str:
 
 @app.task(retry_on_worker_lost=True, default_retry_delay=0, max_retries=1)
 def kill_retried(customer_id: str) -> None:
-    """Kill its own process; told to Celery as a reason to be retried."""
+    """Kill its own process. Celery 5.7 and later retry it."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -203,13 +203,13 @@ def retry(self: Task, customer_id: str) -> None:
 
 @app.task(autoretry_for=(DatabaseError,), default_retry_delay=0, max_retries=1)
 def autoretry(customer_id: str) -> None:
-    """Be retried once, then fail."""
+    """Fail after one automatic retry."""
     raise DatabaseError("locked")
 
 
 @app.task(bind=True, default_retry_delay=0)
 def retry_quietly(self: Task, customer_id: str) -> str:
-    """Send itself again, and return."""
+    """Publish a retry without raising, and return."""
     if not self.request.retries:
         self.retry(throw=False)
     return "done"
@@ -217,19 +217,19 @@ def retry_quietly(self: Task, customer_id: str) -> str:
 
 @app.task
 def ignore(customer_id: str) -> None:
-    """Ask to be ignored."""
+    """Raise ``Ignore``."""
     raise Ignore
 
 
 @app.task(acks_late=True)
 def reject(customer_id: str) -> None:
-    """Reject the message for good."""
+    """Reject the message without requeueing it."""
     raise Reject("no", requeue=False)
 
 
 @app.task(bind=True, acks_late=True)
 def requeue(self: Task, customer_id: str) -> str:
-    """Reject the message once; return when it comes again."""
+    """Requeue the message once; return on its redelivery."""
     if not self.request.delivery_info["redelivered"]:
         raise Reject("again", requeue=True)
     return "done"
@@ -237,36 +237,36 @@ def requeue(self: Task, customer_id: str) -> str:
 
 @app.task(bind=True)
 def replace(self: Task, customer_id: str) -> None:
-    """Have another task run in its place."""
+    """Replace itself with another task."""
     raise self.replace(work.s(customer_id))
 
 
 @app.task
 def unserialisable(customer_id: str) -> object:
-    """Return what no serializer takes."""
+    """Return a value that cannot be serialised."""
     return object()
 
 
 class StoreDown(MonitoredTask):
-    """Its results go to a Redis that refuses connections."""
+    """A task whose result backend refuses connections."""
 
     abstract = True
 
     @cached_property
     def backend(self) -> RedisBackend:
-        """A backend on a port that nobody listens on."""
+        """Return a backend on a closed port."""
         return RedisBackend(url="redis://127.0.0.1:1/0", app=self.app)
 
 
 @app.task(base=StoreDown)
 def store_down(customer_id: str) -> str:
-    """Return to a result backend that is down."""
+    """Return. The result backend is down."""
     return "done"
 
 
 @app.task
 def eager_inside(customer_id: str) -> str:
-    """Run two others in its own process."""
+    """Run two other tasks eagerly in its own process."""
     work.apply(kwargs={"customer_id": f"{customer_id} inner"})
     fail.apply(kwargs={"customer_id": f"{customer_id} inner"})
     return "done"
@@ -274,7 +274,7 @@ def eager_inside(customer_id: str) -> str:
 
 @app.task
 def canvas(customer_id: str) -> str:
-    """Start a chain of two, a group of two, and a chord of two: seven attempts."""
+    """Publish a chain of two, a group of two and a chord of two: seven attempts."""
     inner = {"customer_id": f"{customer_id} inner"}
     chain(add.s(1, 1, **inner), add.s(1, **inner)).apply_async()
     group(add.s(1, n, **inner) for n in (1, 2)).apply_async()
@@ -284,13 +284,13 @@ def canvas(customer_id: str) -> str:
 
 @app.task
 def direct_call(customer_id: str) -> str:
-    """Call another task as a function: no attempt."""
+    """Call another task as a function, which is no attempt."""
     work(customer_id=f"{customer_id} inner")
     return "done"
 
 
 class Raising(MonitoredTask):
-    """Its handlers raise."""
+    """A task with a handler that raises, the one named in ``where``."""
 
     abstract = True
     where = ""
@@ -300,24 +300,24 @@ class Raising(MonitoredTask):
             raise DatabaseError(where)
 
     def before_start(self, *args: Any) -> None:
-        """Raise if told so."""
+        """Raise if ``where`` names this handler."""
         self._raise("before_start")
 
     def on_success(self, *args: Any) -> None:
-        """Raise if told so."""
+        """Raise if ``where`` names this handler."""
         self._raise("on_success")
 
     def after_return(self, *args: Any) -> None:
-        """Raise if told so."""
+        """Raise if ``where`` names this handler."""
         self._raise("after_return")
 
     def on_failure(self, *args: Any) -> None:
-        """Raise if told so."""
+        """Raise if ``where`` names this handler."""
         self._raise("on_failure")
 
 
 class Killing(MonitoredTask):
-    """Its handler kills the process, when the result has been stored."""
+    """A task whose ``on_success`` kills the process after the result has been stored."""
 
     abstract = True
 
@@ -328,26 +328,26 @@ class Killing(MonitoredTask):
 
 @app.task(base=Killing)
 def kill_after_success(customer_id: str) -> str:
-    """Return to a handler that kills."""
+    """Return. The handler kills the process."""
     return "done"
 
 
 @app.task(base=Raising, where="before_start")
 def before_start_raises(customer_id: str) -> None:
-    """Not be reached."""
+    """Do nothing. The handler raises first."""
 
 
 @app.task(base=Raising, where="on_success")
 def on_success_raises(customer_id: str) -> None:
-    """Return to a handler that raises."""
+    """Return. The handler raises."""
 
 
 @app.task(base=Raising, where="after_return")
 def after_return_raises(customer_id: str) -> None:
-    """Return to a handler that raises."""
+    """Return. The handler raises."""
 
 
 @app.task(base=Raising, where="on_failure")
 def on_failure_raises(customer_id: str) -> None:
-    """Fail into a handler that raises another error."""
+    """Raise. The handler raises another error."""
     raise KeyError(customer_id)

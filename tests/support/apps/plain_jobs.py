@@ -1,4 +1,4 @@
-"""Two apps with one task: of a worker without the package, and of one on any transport."""
+"""Two apps with the same task: ``app`` without this package, ``monitored`` with it and with any transport."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Celery app of the tests behind sentinels."""
+"""The default Celery app of the tests, with a broker behind Redis Sentinel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Celery app whose name and key prefix the environment tells: several of them share a Redis in a test."""
+"""A Celery app with its name, queue and key prefix from the environment, so that several can share a Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app.conf.update(
 if os.environ.get("TENANT_KEY_PREFIX"):
     app.conf.broker_transport_options = {"global_keyprefix": os.environ["TENANT_KEY_PREFIX"]}
 
-#: For the SQS of moto, which has no TLS.
+#: Transport options for the SQS server of moto, which has no TLS.
 SQS = {"is_secure": False, "region": "us-east-1", "polling_interval": 0.1, "wait_time_seconds": 1}
 if str(app.conf.broker_url).startswith("sqs:"):
     app.conf.broker_transport_options = SQS

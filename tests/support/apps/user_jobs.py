@@ -1,4 +1,4 @@
-"""Tasks of users who override what our task class and request offer, and who pass customers their own way."""
+"""Tasks that override methods of our task class and request, or pass the customer in another way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ app.conf.broker_connection_retry_on_startup = True
 
 
 class Overriding(MonitoredTask):
-    """Overrides every hook without calling ours where Celery does not ask for it."""
+    """Overrides every hook, and calls the parent only where Celery requires it."""
 
     abstract = True
 
@@ -32,7 +32,7 @@ class Overriding(MonitoredTask):
         """Do nothing."""
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        """Publish without our stamp."""
+        """Publish without the header that holds the publishing time."""
         return Task.apply_async(self, args, kwargs, **options)
 
 
@@ -43,15 +43,15 @@ def overriding(customer_id: str) -> None:
 
 
 class Derived(MonitoredRequest):
-    """A request of the user's, derived from ours."""
+    """A user's request class, derived from ours."""
 
     def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
-        """As Celery does."""
+        """Call the parent."""
         return super().on_success(failed__retval__runtime, **kwargs)
 
 
 class Foreign(Request):
-    """A request of the user's that knows nothing of ours."""
+    """A user's request class that does not derive from ours."""
 
 
 @app.task(base=MonitoredTask, Request=Derived)
@@ -62,20 +62,20 @@ def derived(customer_id: str) -> str:
 
 @app.task(base=MonitoredTask, Request=Foreign)
 def foreign(customer_id: str) -> str:
-    """Return, not counted."""
+    """Return. Not counted."""
     return "done"
 
 
 @app.task(Request=Foreign)
 @monitor_task
 def foreign_decorated(customer_id: str) -> str:
-    """Return, not counted: its own Request stays."""
+    """Return. Not counted, since the decorator keeps the task's own ``Request``."""
     return "done"
 
 
 @app.task(base=MonitoredTask, bind=True, max_retries=1)
 def slow_retry(self: Task, customer_id: str) -> str:
-    """Work for two seconds, and ask to be run again at once."""
+    """Sleep for two seconds, then retry at once."""
     if not self.request.retries:
         time.sleep(2)
         raise self.retry(countdown=0)
@@ -84,12 +84,12 @@ def slow_retry(self: Task, customer_id: str) -> str:
 
 @app.task(base=MonitoredTask)
 def order(order: dict[str, str]) -> str:
-    """Hold the customer within another argument."""
+    """Take the customer inside another argument."""
     return "done"
 
 
 def customer_of(task: Any, args: Any, kwargs: Any) -> Any:
-    """A ``customer_resolver``; raises where there is no order, and what the order names."""
+    """Resolve the customer. Raise if there is no order, or the exception that the order names."""
     if "raise" in kwargs["order"]:
         raise symbol_by_name(kwargs["order"]["raise"])
     return kwargs["order"]["customer"]
@@ -99,7 +99,7 @@ if os.environ.get("WITHOUT_STEP"):
 
     @signals.worker_init.connect
     def _without_step(sender: Any, **_: Any) -> None:
-        """Build the worker as one that never heard of our step."""
+        """Build the worker without our boot step."""
         sender.app.steps["worker"].discard(STEP)
 
 
