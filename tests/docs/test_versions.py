@@ -14,7 +14,7 @@ TESTS = {
     "wrapped_exceptions": "test_a_wrapped_exception_is_counted_as_what_the_job_raised",
     "unpicklable_by_name": "test_outcomes.py, row unpicklable",
     "exits_reported": "test_outcomes.py, rows sys_exit, interrupt and odd",
-    "pool_implementation": "test_the_pool_is_named_where_the_worker_names_it",
+    "pool_implementation": "test_the_pool_is_named_if_celery_reports_it",
     "filesystem_broadcast": "test_workers_on_a_file_system_can_be_asked; test_control_store.py",
     "cold_shutdown_reports": "test_outcomes.py, shutdowns",
     "gevent_terminate": "test_a_greenlet_can_be_ended; test_outcomes.py, row terminated",

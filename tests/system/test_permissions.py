@@ -19,7 +19,7 @@ from tests.support.servers import RabbitServer, RedisServer
 
 @pytest.fixture
 def worker(started: list[Process], tmp_path: Path) -> Callable[..., str]:
-    """Return a function that starts a worker with all its defaults and events, and returns the output of Celery's ping."""
+    """Return a function that starts a worker with gossip, mingle and events, and returns the output of a ping."""
 
     def start(broker_url: str, key_prefix: str = "") -> str:
         environ = celery_environ(
