@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -15,8 +15,8 @@ from tests.support.children import in_child
 
 
 @contextmanager
-def held_by_a_thread(use: FirstUse) -> Iterator[Callable[[], None]]:
-    """Let another thread hold the lock during the block; yield what releases it earlier."""
+def held_by_a_thread(use: FirstUse) -> Iterator[None]:
+    """Let another thread hold the lock during the block."""
     holding, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -28,7 +28,7 @@ def held_by_a_thread(use: FirstUse) -> Iterator[Callable[[], None]]:
     thread.start()
     assert holding.wait(10)
     try:
-        yield release.set
+        yield
     finally:
         release.set()
         thread.join(10)
@@ -79,9 +79,31 @@ def test_a_child_that_was_forked_during_a_first_use_has_a_free_lock(monkeypatch:
         assert use.busy
 
 
+class Watched(FirstUse):
+    """Sets ``forking`` when a fork begins to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forking = threading.Event()
+
+    def acquire_for_fork(self, timeout_seconds: float) -> bool:
+        """Set ``forking``, and wait."""
+        self.forking.set()
+        return super().acquire_for_fork(timeout_seconds)
+
+
 def test_a_fork_waits_for_the_end_of_a_first_use() -> None:
-    """A child sees the first use finished if it ends within the patience of the fork."""
-    use = FirstUse()
-    with held_by_a_thread(use) as release:
-        threading.Timer(0.05, release).start()
-        assert in_child(lambda: use.busy) is False
+    """A child sees the result of the first use if that ends within the patience of the fork."""
+    use, started, made = Watched(), threading.Event(), list[str]()
+
+    def make() -> None:
+        with use.alone(10):
+            started.set()
+            use.forking.wait(10)
+            made.append("app")
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    assert started.wait(10)
+    assert in_child(lambda: made) == ["app"]
+    thread.join(10)
