@@ -12,6 +12,7 @@ from werkzeug.test import Client
 from celery_health_bp import CeleryHealth, MonitoredTask, Settings, create_metrics_app, monitor_task
 from tests.support.children import in_child
 from tests.support.exposition import JOB, Exposition
+from tests.support.servers import free_port
 
 
 def divide(customer_id: str) -> float:
@@ -21,12 +22,12 @@ def divide(customer_id: str) -> float:
 
 def test_eager_runs_without_a_broker_are_counted(make_app: Callable[..., Flask]) -> None:
     """With ``task_always_eager``, propagated errors and no broker the failure is in this process's exposition."""
-    app = Celery("eager", broker="memory://", set_as_current=False)
+    app = Celery("eager", broker=f"amqp://127.0.0.1:{free_port()}//", set_as_current=False)
     app.conf.update(task_always_eager=True, task_eager_propagates=True)
     task = app.task(name="raises", base=MonitoredTask, shared=False)(divide)
     with pytest.raises(ZeroDivisionError):
         task.delay("acme")
-    found = Exposition(make_app(app, timeout_seconds=0.5).test_client().get("/metrics").text)
+    found = Exposition(make_app(app).test_client().get("/metrics").text)
     assert (
         found.total(f"{JOB}_failed_total", task_name="raises", error_type="ZeroDivisionError", customer_id="acme") == 1
     )
