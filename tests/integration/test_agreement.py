@@ -24,7 +24,7 @@ def node(app: Celery, **store: Any) -> ScriptedNode:
 def test_two_servers_with_one_address_are_told_apart(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """Where each host has its own Redis at localhost, the ids differ, and the note says that only the names agree."""
+    """Where each host has its own Redis at localhost, the ids differ, and the note names the common address."""
     place = redis.url.removesuffix("/0") + "/0"
     with node(celery_app, place=place, id="another"):
         (sentence,) = store_notes(make_app(celery_app, cache_seconds=0))

@@ -61,7 +61,7 @@ def test_a_refused_connection_is_reported_at_once(make_app: Callable[..., Flask]
 def test_wrong_credentials_are_reported(
     password: str, redis: RedisServer, admin: Redis, make_app: Callable[..., Flask]
 ) -> None:
-    """A Redis that requires a password, and gets none or a wrong one, is said to refuse the credentials."""
+    """A Redis that requires a password, and gets none or a wrong one, is reported as refusing the credentials."""
     admin.config_set("requirepass", "secret")
     found = probe(make_app(Celery(broker=redis.url.replace("//", f"//{password}"))))
     admin.config_set("requirepass", "")  # for the fixture, which looks for left reply queues
@@ -172,7 +172,7 @@ def test_a_broker_that_freezes_during_a_check_is_not_reported_as_missing_workers
     answers: list[Probe] = []
     asking = threading.Thread(target=lambda: answers.append(probe(app)))
     asking.start()
-    wait_until(lambda: node.asked > 5, "the node has been asked")
+    wait_until(lambda: node.received > 5, "the node has received the commands")
     redis.freeze()
     asking.join(10)
     redis.thaw()
@@ -227,7 +227,7 @@ def test_missing_workers_are_not_reported_as_a_silent_broker(
 
 
 def test_a_loading_redis_is_reported(redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]) -> None:
-    """The error says that Redis is loading its data, until it has loaded them."""
+    """While Redis loads its data the error gives that reason, by the deadline."""
     with redis.client() as client:
         client.mset({f"key{number}": "x" * 64 for number in range(3000)})
         client.save()

@@ -86,7 +86,7 @@ def test_packets_dropped_during_a_check_are_not_reported_as_missing_workers(
     answers: list[Probe] = []
     asking = threading.Thread(target=lambda: answers.append(probe(app)))
     asking.start()
-    wait_until(lambda: node.asked > 5, "the node has been asked")
+    wait_until(lambda: node.received > 5, "the node has received the commands")
     proxy.drop()
     asking.join(10)
     proxy.forward()
@@ -116,7 +116,7 @@ def test_a_closed_idle_connection_is_replaced(
 def test_a_memory_alarm_is_reported(
     opened: bool, rabbit: RabbitServer, node: ScriptedNode, rabbit_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
-    """While RabbitMQ blocks publishers the error says so, and the first probe after it is 200."""
+    """While RabbitMQ blocks publishers the error gives that reason, and the first probe after it is 200."""
     app = make_app(rabbit_app, cache_seconds=0)
     if opened:
         assert probe(app).status == 200

@@ -41,7 +41,7 @@ def test_a_new_node_is_listed_by_the_second_check(celery_app: Celery, app: Flask
         with ScriptedNode(celery_app, "b@t") as joined:
             joined.delay_seconds = 0.02
             probe(app)
-            wait_until(lambda: joined.asked == len(REPLIES), "it has replied")
+            wait_until(lambda: joined.received == len(REPLIES), "it has replied")
             probe(app)
             assert probe(app).workers == ["a@t", "b@t"]
 

@@ -116,7 +116,7 @@ HOSTILE = "a\x1b[2J\r\n\u202e\ud800@t"
 
 def test_names_cannot_control_the_terminal(redis: RedisServer, celery_app: Celery) -> None:
     """With ESC, line ends, bidi marks and lone surrogates in a node's name, ``--nagios`` prints one printable line."""
-    with ScriptedNode(celery_app, "a@t", {**REPLIES, "active_queues": []}, said_name=HOSTILE):
+    with ScriptedNode(celery_app, "a@t", {**REPLIES, "active_queues": []}, reply_name=HOSTILE):
         nagios, verbose = run(redis.url, "--nagios"), run(redis.url, "--verbose")
     assert "answering without one: a?[2J????@t" in nagios.stdout
     assert nagios.stdout.count("\n") == 1
@@ -126,8 +126,8 @@ def test_names_cannot_control_the_terminal(redis: RedisServer, celery_app: Celer
 def test_names_in_a_scrape_are_escaped_and_cut(celery_app: Celery, make_app: Callable[..., Flask]) -> None:
     """A scrape with a lone surrogate in a name is 200, and a name of 1 MB is cut to 256 characters."""
     with (
-        ScriptedNode(celery_app, "a@t", said_name=HOSTILE),
-        ScriptedNode(celery_app, "b@t", {**REPLIES, "active_queues": [{"name": "q" * 10**6}]}, said_name="b" * 10**6),
+        ScriptedNode(celery_app, "a@t", reply_name=HOSTILE),
+        ScriptedNode(celery_app, "b@t", {**REPLIES, "active_queues": [{"name": "q" * 10**6}]}, reply_name="b" * 10**6),
     ):
         answer = make_app(celery_app, queues=["celery"]).test_client().get("/metrics")
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Temporary errors of Redis are told apart from refusals that last."""
+"""Temporary errors of Redis are distinguished from permanent refusals."""
 
 from __future__ import annotations
 

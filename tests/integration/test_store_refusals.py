@@ -22,7 +22,7 @@ from tests.support.servers import RedisServer
 
 @pytest.fixture
 def store(redis: RedisServer, admin: Redis) -> Iterator[RedisStore]:
-    """A store with a Redis user of its own."""
+    """A store that connects as the Redis user ``counter``."""
     admin.execute_command("ACL", "SETUSER", "counter", "on", ">s3cret", "~*", "+@all")
     url = redis.url.replace("//", "//counter:s3cret@")
     opened = RedisStore.from_url(url, Celery("upstream", broker=url), Settings(max_customers=2))

@@ -27,16 +27,16 @@ class ScriptedNode:
 
     Arguments:
         replies: command -> reply; other commands get an error, as from a real node.
-        said_name: the name in its replies, if it differs from ``name``.
+        reply_name: the name in its replies, if it differs from ``name``.
 
     Attributes:
-        asked: how many commands it has received.
+        received: how many commands it has received.
     """
 
     def __init__(
-        self, app: Celery, name: str, replies: dict[str, Any] | None = None, said_name: str | None = None
+        self, app: Celery, name: str, replies: dict[str, Any] | None = None, reply_name: str | None = None
     ) -> None:
-        self.asked = 0
+        self.received = 0
         self.delay_seconds = 0.0
         self._ended = threading.Event()
         self._awake = threading.Event()
@@ -45,7 +45,7 @@ class ScriptedNode:
         for command, reply in (REPLIES if replies is None else replies).items():
             node.handlers[command] = self._handler(reply)
         self._consumer = node.listen()
-        node.hostname = said_name or name
+        node.hostname = reply_name or name
         self._poll()  # subscribed from now on
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -66,7 +66,7 @@ class ScriptedNode:
 
     def _handler(self, reply: Any) -> Any:
         def handle(state: Any, **arguments: Any) -> Any:
-            self.asked += 1
+            self.received += 1
             self._awake.wait(self.delay_seconds)
             return reply
 

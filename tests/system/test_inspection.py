@@ -85,7 +85,7 @@ def test_a_worker_without_this_package_is_fully_known_in_its_first_check(
         for _ in range(2):
             names = {task.task_name for task in health.observe().running}
             assert names == {"elsewhere.job"}
-        assert foreign.asked == 2 * len(COMMANDS)
+        assert foreign.received == 2 * len(COMMANDS)
     wait_until(lambda: len(health.observe().workers) == 1, "it has left")
     before = published(redis)
     health.observe()

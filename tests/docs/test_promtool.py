@@ -1,4 +1,4 @@
-"""The packaged Prometheus and Grafana files, and the command that fills them in."""
+"""promtool checks the packaged Prometheus files, as ``celery-health-assets`` prints them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ from tests.support.prometheus import promtool
 TARGET_DOWN = "CeleryWorkerTargetDown"
 
 
-# -- Prometheus --
-
-
 def test_promtool_accepts_the_rules_of_every_namespace(tmp_path: Path) -> None:
-    """``promtool check rules`` finds no fault, whatever was filled in."""
+    """``promtool check rules`` accepts the alerts with each combination of options."""
     options: list[list[str]] = [[], ["--namespace", ""], ["--namespace", "shop", "--window", "1m30s", "--for", "0s"]]
     options += [["--docs", "https://wiki.example/~celery?a=%20&b=", "--window", "52w"]]
     for extra in options:
@@ -30,7 +27,7 @@ def test_promtool_accepts_the_rules_of_every_namespace(tmp_path: Path) -> None:
 
 
 def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
-    """``promtool test rules`` agrees with every case of ``alerts_test.yml``."""
+    """``promtool test rules`` passes each case of ``alerts_test.yml``."""
     (tmp_path / "alerts.yml").write_text(packaged("prometheus/alerts.yml"))
     (tmp_path / "alerts_test.yml").write_text((ROOT / "tests" / "support" / "alerts_test.yml").read_text())
     done = promtool(tmp_path, "test", "rules", "alerts_test.yml")
@@ -38,7 +35,7 @@ def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
 
 
 def test_promtool_accepts_the_scrape_jobs(tmp_path: Path) -> None:
-    """Both scrape jobs are whole configurations of Prometheus (Debian's knows no Kubernetes: discovery is cut out)."""
+    """Both scrape jobs are valid configurations (Debian's Prometheus lacks Kubernetes: discovery is cut out)."""
     hosts = assets("scrape", "--target", "web:8000", "--target", "[::1]:80", "--interval", "2s")
     pods = yaml.safe_load(assets("scrape", "--kubernetes", "web.shop", "--interval", "30s"))
     assert pods["scrape_configs"][0].pop("kubernetes_sd_configs") == [{"role": "pod"}]
@@ -50,8 +47,8 @@ def test_promtool_accepts_the_scrape_jobs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["-", "null", "yes", "1", "0x1", "1e3", ".", "2024-01-01", "--", "a/b.c"])
-def test_names_that_yaml_takes_for_something_else_stay_names(tmp_path: Path, name: str) -> None:
-    """Whatever the job is called, it is called so in all four files, and Prometheus reads them."""
+def test_names_that_yaml_could_read_as_other_types_stay_names(tmp_path: Path, name: str) -> None:
+    """A job name like ``null`` or ``1e3`` is the same string in all four files, and promtool accepts them."""
     job, namespace = f"--job={name}", name if name in ("null", "yes") else "upstream"
     printed = [assets("scrape", job), assets("scrape", "--kubernetes", "yes", job)]
     for text in printed:
