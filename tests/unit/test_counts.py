@@ -77,7 +77,7 @@ def test_a_histogram_with_an_unreadable_bucket_is_left_out() -> None:
     assert Counts.from_rows(rows) == Counts(FINE.counters, {}, 2, unreadable=1)
 
 
-def test_counts_survive_the_way_through_rows() -> None:
+def test_counts_are_equal_after_to_rows_and_from_rows() -> None:
     """``from_rows`` of ``to_rows`` equals the original counts."""
     ledger = Ledger((0.1, 1.0), 10)
     for seconds in (0.05, 0.5, 5.0):

@@ -41,7 +41,7 @@ def printed_by(code: str) -> list[object]:
 
 
 def test_a_worker_loads_no_web_framework() -> None:
-    """What a worker imports loads neither Flask, marshmallow, Django, werkzeug nor prometheus_client."""
+    """The modules of a worker load neither Flask, marshmallow, Django, werkzeug nor prometheus_client."""
     loaded = set(printed_by(LOADED))
     assert "celery_health_bp" in loaded
     assert not loaded & {"flask", "marshmallow", "django", "werkzeug", "prometheus_client"}

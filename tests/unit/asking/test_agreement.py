@@ -56,8 +56,8 @@ def test_two_servers_with_the_same_name_differ(store: MemoryStore) -> None:
 def test_another_store_is_named(store: MemoryStore, workers: StoreFacts, expected: str) -> None:
     """The sentence has the workers, their store, ours, and what to configure."""
     (sentence,) = compared(Agreement(store), workers)
-    told = expected.replace("{own}", OWN.place).replace("{{", "{").replace("}}", "}")
-    assert sentence == f"Job totals of w0@h {told}: {ADVICE}"
+    facts = expected.replace("{own}", OWN.place).replace("{{", "{").replace("}}", "}")
+    assert sentence == f"Job totals of w0@h {facts}: {ADVICE}"
 
 
 def test_a_process_without_a_store_names_the_workers_store() -> None:

@@ -43,7 +43,7 @@ def test_each_error_and_each_store_has_its_sentence() -> None:
     )
 
 
-def test_a_clock_ahead_of_ours_is_no_negative_time() -> None:
+def test_a_clock_ahead_of_ours_gives_zero_seconds() -> None:
     """A failure that began after now, by the worker's clock, is 0 s old."""
     (sentence,) = delivery_notes([worker("a", Sending(200.0))], 100.0)
     assert "for 0 s" in sentence

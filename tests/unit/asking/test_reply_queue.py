@@ -24,7 +24,7 @@ def in_an_hour() -> float:
     return time.time() + 3600
 
 
-def test_a_queue_of_this_process_is_abandoned_when_it_says_so() -> None:
+def test_a_queue_is_abandoned_when_its_process_stops_using_it() -> None:
     """A name in use is kept until ``abandon``."""
     name = new_name(in_an_hour(), EXCHANGE)
     assert abandoned_of(name) == []

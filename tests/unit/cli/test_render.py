@@ -9,6 +9,6 @@ from celery_health_bp.verdict import judge
 
 
 def test_without_workers_and_queues_only_the_advice_is_shown() -> None:
-    """Below the headline stands the recommendation and nothing else."""
+    """Below the headline is the recommendation and nothing else."""
     report = judge(Observation(0, 0), Settings(), "proj")
     assert [line.partition(":")[0] for line in lines(report, Settings(), verbose=False)] == ["Recommendation"]

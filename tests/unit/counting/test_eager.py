@@ -41,7 +41,7 @@ def test_two_processes_of_one_host_share_no_series() -> None:
 
 
 def completed(number: int) -> list[tuple[dict[str, str], float]]:
-    """Run so many jobs eagerly in this process; return its series of completed attempts."""
+    """Run ``number`` jobs eagerly, and return the series of completed attempts."""
     app = Celery("eager", broker="memory://", task_cls=MonitoredTask, set_as_current=False)
     app.conf.worker_enable_remote_control = False  # a scrape waits for no replies
     task = app.task(name="echo", shared=False)(echo)

@@ -39,7 +39,7 @@ def test_an_exception_is_recorded_and_not_raised() -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, WorkerShutdown, GreenletExit])
-def test_what_ends_the_process_or_greenlet_is_raised(error: type[BaseException]) -> None:
+def test_shutdown_exceptions_are_raised(error: type[BaseException]) -> None:
     """A ``BaseException`` that is no ``Exception`` passes and is not recorded."""
     guarded = Guarded()
     with pytest.raises(error):

@@ -137,7 +137,7 @@ def test_copy_leaves_the_counts_in_the_ledger(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("number", [1, MAX_EVENTS - 1, MAX_EVENTS, 2 * MAX_EVENTS + 1])
-def test_events_says_how_many_were_counted_since_the_last_take(number: int) -> None:
+def test_events_is_the_number_since_the_last_take(number: int) -> None:
     """Events that wait for aggregation and aggregated ones are both included."""
     ledger = Ledger((1.0,), 10)
     for _ in range(number):

@@ -87,7 +87,7 @@ def test_two_senders_have_different_writer_names(sender: Sender, ledger: Ledger,
 # -- a failing store --
 
 
-def test_facts_tell_since_when_sending_fails(sender: Sender, ledger: Ledger, store: MemoryStore) -> None:
+def test_facts_have_the_time_of_the_first_failure(sender: Sender, ledger: Ledger, store: MemoryStore) -> None:
     """The worker's reply holds the time of the first failure, the error and the number of waiting events."""
     before = time.time()
     store.error = away()
@@ -102,7 +102,7 @@ def test_facts_tell_since_when_sending_fails(sender: Sender, ledger: Ledger, sto
     assert (facts["kind"], facts["place"], facts["keys"]) == ("redis", store.place, store.keys)
 
 
-def test_facts_forget_a_failure_that_is_over(sender: Sender, ledger: Ledger, store: MemoryStore) -> None:
+def test_a_success_clears_the_failure_in_the_facts(sender: Sender, ledger: Ledger, store: MemoryStore) -> None:
     """The first batch that arrives clears time, error and number."""
     store.error = away()
     ledger.count(STARTED, "job", "acme")
@@ -213,7 +213,9 @@ def test_a_web_process_does_not_read_the_id_of_the_store(sender: Sender, ledger:
 # -- the end of a process --
 
 
-def test_all_that_was_sent_needs_no_line(sender: Sender, ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_logged_if_everything_was_sent(
+    sender: Sender, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
     """After a successful flush ``log_unsent`` logs nothing."""
     ledger.count(STARTED, "job", "acme")
     sender.flush()

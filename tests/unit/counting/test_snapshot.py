@@ -88,7 +88,7 @@ def test_a_worker_without_a_connection_has_no_queues() -> None:
 
 @pytest.mark.parametrize(("number", "keys"), [(MAX_TASKS, 4), (MAX_TASKS + 1, 0)])
 def test_too_many_attempts_are_not_listed(number: int, keys: int) -> None:
-    """Above ``MAX_TASKS`` the reply stays short, and the worker is asked by Celery's own commands."""
+    """Above ``MAX_TASKS`` the reply stays short, and a check sends the worker Celery's own commands."""
     worker = consumer("celery")
     for _ in range(number):
         worker.timer.call_at(1e10, print)
