@@ -35,7 +35,7 @@ def made_by(factory: Callable[[], Celery]) -> Celery:
     """Call the factory and return its app.
 
     Raises:
-        ConfigurationError: the factory returns something else than a Celery app.
+        ConfigurationError: the factory returns something other than a Celery app.
     """
     app = factory()
     if not isinstance(app, Celery):

@@ -155,14 +155,14 @@ class Counts:
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, list[list[Any]]]) -> Counts:
-        """Restore counts from ``to_rows``; skip what cannot be read."""
+        """Restore counts from ``to_rows``; skip values that cannot be read."""
         return cls.from_fields(_fields_of(rows))
 
     @classmethod
     def from_fields(cls, fields: Iterable[tuple[bytes, Any]]) -> Counts:
         """Restore counts from the fields of a store.
 
-        Ignore kinds of a newer version. Skip what cannot be read; of a histogram, skip all fields then.
+        Ignore kinds of a newer version. Skip values that cannot be read, with all other values of their histogram.
 
         Arguments:
             fields: pairs of ``KIND NUL TASK NUL DETAIL NUL CUSTOMER`` in UTF-8, and the number.

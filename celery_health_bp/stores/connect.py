@@ -44,7 +44,7 @@ def connect(urls: str, app: Any) -> Server:
     Raises:
         ConfigurationError: redis-py is not installed, a URL cannot be parsed,
             the name of the sentinels' master is missing, or a cluster's URL
-            selects another database than 0.
+            selects a database other than 0.
     """
     try:
         from .followers import FirstReachable

@@ -140,7 +140,7 @@ class SlotOwner(_Redis):  # type: ignore[misc]  # redis may be missing
                 failure = exc
             except ResponseError as exc:
                 owner = moved_to(exc, host)
-                if owner is None and not _is(exc, "CLUSTERDOWN", "ClusterDownError"):
+                if owner is None and not _is_error_reply(exc, "CLUSTERDOWN", "ClusterDownError"):
                     raise
                 failure = failure or exc  # an unreachable owner explains more than the nodes that redirect to it
                 waiting[:0] = [owner] if owner is not None else []
@@ -150,7 +150,7 @@ class SlotOwner(_Redis):  # type: ignore[misc]  # redis may be missing
         raise failure or RedisConnectionError("no node")
 
     def disconnect(self) -> None:
-        """Close the connections to all servers."""
+        """Close the connections to all nodes."""
         for client in list(self._clients.values()):
             client.connection_pool.disconnect()
 
@@ -180,15 +180,15 @@ def moved_to(exc: BaseException, sender: Host = ("", 0)) -> Host | None:
     Arguments:
         sender: node that sent the error; its host stands for an empty one.
     """
-    if not _is(exc, "MOVED", "MovedError"):
+    if not _is_error_reply(exc, "MOVED", "MovedError"):
         return None
     found = re.search(r"\d+ (.*):(\d+)$", str(exc))
     return (found[1] or sender[0], int(found[2])) if found else None
 
 
-def _is(exc: BaseException, word: str, name: str) -> bool:
-    """Return whether Redis sent this error: some versions of redis-py have a class for it and drop its first word."""
-    return isinstance(exc, ResponseError) and (type(exc).__name__ == name or str(exc).startswith(f"{word} "))
+def _is_error_reply(exc: BaseException, word: str, class_name: str) -> bool:
+    """Return whether Redis sent this error. Some versions of redis-py have a class for it, and drop its first word."""
+    return isinstance(exc, ResponseError) and (type(exc).__name__ == class_name or str(exc).startswith(f"{word} "))
 
 
 def _nodes(slots: Any, sender: Host) -> Iterator[Host]:

@@ -1,4 +1,4 @@
-"""Keeps a fleet's totals in Redis or Valkey; each flush is one script call that is applied exactly once.
+"""Keeps a fleet's totals in Redis or Valkey; each batch is one script call that is applied exactly once.
 
 Keys: ``{PREFIX}:totals``, ``{PREFIX}:customers``, ``{PREFIX}:id`` and
 ``{PREFIX}:writer:ID`` (expires after a week). Their hash tag puts them all in
