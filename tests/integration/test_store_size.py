@@ -16,7 +16,7 @@ from celery_health_bp.errors import StoreUnavailable
 from celery_health_bp.stores import MAX_BATCH, Added, RedisStore
 from celery_health_bp.stores.redis import FIELDS_AT_ONCE, MAX_FIELDS
 from tests.support.exposition import JOB, Exposition
-from tests.support.proxy import Proxy
+from tests.support.lossy_proxy import LossyProxy
 from tests.support.servers import RedisServer
 
 TOTALS = "{celery_health}:totals"
@@ -53,7 +53,7 @@ def counted(recorder: Recorder) -> None:
 def test_a_large_batch_is_sent_in_parts_each_added_once(redis: RedisServer, store: RedisStore) -> None:
     """Each of 6,000 series arrives once per count, although the reply to the first part is lost."""
     store.add("another", 0, Counts())  # loads the script, so that the next request is EVALSHA
-    with Proxy(redis.port) as proxy:
+    with LossyProxy(redis.port) as proxy:
         recorder = Recorder(Settings(flush_interval_seconds=3600, max_customers=CUSTOMERS), store_at(proxy.url))
         counted(recorder)
         proxy.to_lose = 1

@@ -18,9 +18,9 @@ from redis import Redis
 
 from tests.support.apps.outcome_jobs import RELEASED
 from tests.support.exposition import Exposition
+from tests.support.lossy_proxy import LossyProxy
 from tests.support.outcomes import APP, ENVIRON, counted, reader, send, with_starts
 from tests.support.processes import Web, Worker, wait_until
-from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer
 from tests.support.versions import DIFFERENCES
 
@@ -272,7 +272,7 @@ def test_an_attempt_whose_broker_connection_was_lost_is_cancelled(
     redis: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
     """An attempt with late acknowledgement, cancelled on connection loss, is counted as aborted, cancelled."""
-    with Proxy(redis.port) as proxy:
+    with LossyProxy(redis.port) as proxy:
         environ = {**ENVIRON, "CELERY_HEALTH_METRICS_STORE": redis.url}
         start_worker(proxy.url, app=APP, environ=environ)
         read = reader(make_app, redis)

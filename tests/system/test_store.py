@@ -19,8 +19,8 @@ from redis import Redis
 from celery_health_bp import Settings
 from celery_health_bp.stores import RedisStore
 from tests.support.exposition import JOB, Exposition
+from tests.support.lossy_proxy import LossyProxy
 from tests.support.processes import Worker, wait_until
-from tests.support.proxy import Proxy
 from tests.support.publishing import send
 from tests.support.servers import DURABLE, RedisServer
 
@@ -56,7 +56,7 @@ def test_a_batch_is_added_once_when_its_reply_is_lost(
     redis: RedisServer, totals: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any
 ) -> None:
     """The totals are exact after three batches whose connection was cut before the reply."""
-    with Proxy(totals.port) as proxy:
+    with LossyProxy(totals.port) as proxy:
         start_worker(redis.url, environ=environ(proxy.url))
         for done in (20, 40, 60):
             proxy.to_lose = 1
@@ -188,7 +188,7 @@ def test_retries_back_off_while_the_store_is_away(
 ) -> None:
     """In four seconds of refusals, a worker with a flush interval of 50 ms calls Redis at most ten times."""
     url = no_scripts(totals)
-    with Proxy(totals.port) as proxy:
+    with LossyProxy(totals.port) as proxy:
         worker = start_worker(redis.url, environ=environ(url.replace(str(totals.port), str(proxy.port)), interval=0.05))
         celery_app.send_task("tests.support.apps.jobs.work", kwargs={"seconds": 4})
         worker.wait_for("succeeded in")

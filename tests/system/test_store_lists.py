@@ -13,8 +13,8 @@ from celery import Celery
 from celery_health_bp import Settings
 from celery_health_bp.stores import RedisStore
 from tests.support.exposition import JOB, Exposition
+from tests.support.lossy_proxy import LossyProxy
 from tests.support.processes import Worker, wait_until
-from tests.support.proxy import Proxy
 from tests.support.publishing import send
 from tests.support.servers import RedisServer, free_port
 
@@ -82,7 +82,7 @@ def test_a_lost_reply_sends_no_batch_to_the_second_server(
 ) -> None:  # fmt: skip
     """A batch whose reply is lost is on the first server once, and not on the second."""
     first, second = redis_pair
-    with Proxy(first.port) as proxy:
+    with LossyProxy(first.port) as proxy:
         worker = start_worker(redis.url, environ=environ(f"{proxy.url};{second.url}"))
         web, on_second = (make_app(celery_app, metrics_store=url).test_client() for url in (first.url, second.url))
         for done in (10, 20):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Thread
 
 
-class Proxy:
+class LossyProxy:
     """Forward connections from a free port to a server, within a ``with`` block.
 
     Attributes:
@@ -29,7 +29,7 @@ class Proxy:
         """Return the Redis URL of database 0 behind the proxy."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> LossyProxy:
         self._acceptor.start()
         return self
 
