@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from tests.support.brokers import left_on_redis
 from tests.support.processes import Process, Web, Worker, wait_until
+from tests.support.servers import RedisServer
 
 
 @pytest.fixture
@@ -36,6 +38,33 @@ def start_worker(started: list[Process], tmp_path: Path) -> Callable[..., Worker
         return worker
 
     return start
+
+
+@pytest.fixture(scope="session")
+def idle_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Start a Redis and ``worker1@testhost``, which runs no jobs; return the Redis."""
+    folder = tmp_path_factory.mktemp("idle")
+    server = RedisServer(folder)
+    try:
+        worker = Worker(server.url, folder)
+        try:
+            wait_until(lambda: answers(worker, server.url), "it answers a ping")
+            yield server
+        finally:
+            worker.end(signal.SIGKILL)
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def idle_fleet(idle_worker: RedisServer, _nothing_left: None) -> Iterator[RedisServer]:
+    """Return the Redis of an idle worker that tests share; fail if the test leaves reply queues on it.
+
+    For tests that only ask the worker: they must publish no job and stop nothing.
+    """
+    yield idle_worker
+    remaining = left_on_redis(idle_worker)
+    assert not remaining, f"left: {'; '.join(remaining)}"
 
 
 def answers(worker: Worker, broker_url: str) -> bool:

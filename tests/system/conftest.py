@@ -11,12 +11,14 @@ from tests.support.brokers import (
     redis,
     redis_pair,
 )
-from tests.support.fleets import start_web, start_worker, started
+from tests.support.fleets import idle_fleet, idle_worker, start_web, start_worker, started
 
 __all__ = [
     "admin",
     "app",
     "celery_app",
+    "idle_fleet",
+    "idle_worker",
     "node",
     "rabbit",
     "rabbit_app",

@@ -18,14 +18,18 @@ from tests.support.servers import RedisServer
 pytestmark = pytest.mark.measured
 
 
-def test_its_output_is_that_of_the_flask_command(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+def test_its_output_is_that_of_the_flask_command(idle_fleet: RedisServer) -> None:
     """Output and exit code equal those of ``flask celery-health``, in both formats."""
-    start_worker(redis.url)
     flask = [sys.executable, "-m", "flask", "--app", "tests.support.web:create_app()", "celery-health"]
     for options in ([], ["--format", "json"]):
-        ours = run(redis.url, *options)
+        ours = run(idle_fleet.url, *options)
         theirs = subprocess.run(
-            [*flask, *options], env=celery_environ(redis.url), cwd=ROOT, capture_output=True, text=True, check=False
+            [*flask, *options],
+            env=celery_environ(idle_fleet.url),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
         assert ours.returncode == 0

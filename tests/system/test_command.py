@@ -15,10 +15,9 @@ from tests.support.versions import DIFFERENCES
 POOL = "prefork" if DIFFERENCES["pool_implementation"].holds else "?"
 
 
-def test_a_live_fleet_is_healthy_with_exit_code_0(redis: RedisServer, start_worker: Callable[..., Worker]) -> None:
+def test_a_live_fleet_is_healthy_with_exit_code_0(idle_fleet: RedisServer) -> None:
     """The output gives status, queues and workers, standard error is empty, and the exit code is 0."""
-    start_worker(redis.url)
-    done = run(redis.url)
+    done = run(idle_fleet.url)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "HEALTHY: 1 worker answers, no queue is longer than 1000",

@@ -12,22 +12,24 @@ from prometheus_flask_exporter import PrometheusMetrics
 
 from celery_health_bp import CeleryHealth, MetricsMiddleware, create_metrics_app
 from tests.support.exposition import Exposition
-from tests.support.processes import Worker
 from tests.support.servers import RedisServer
 from tests.support.wsgi_client import StrictClient
 
 
 @pytest.fixture
+def redis(idle_fleet: RedisServer) -> RedisServer:
+    """Return the Redis of the idle worker."""
+    return idle_fleet
+
+
+@pytest.fixture
 def health(celery_app: Celery, make_health: Callable[..., CeleryHealth]) -> CeleryHealth:
-    """Return health with a short deadline: no worker answers in most tests."""
+    """Return a CeleryHealth with a short deadline."""
     return make_health(celery_app, timeout_seconds=1)
 
 
-def test_metrics_of_the_application_join_the_exposition(
-    health: CeleryHealth, redis: RedisServer, start_worker: Callable[..., Worker]
-) -> None:
+def test_metrics_of_the_application_join_the_exposition(health: CeleryHealth) -> None:
     """Counters of prometheus-flask-exporter and ours are in the same exposition."""
-    start_worker(redis.url)
     app = Flask("web")
     registry = CollectorRegistry()
     PrometheusMetrics(app, path=None, registry=registry)
@@ -39,11 +41,8 @@ def test_metrics_of_the_application_join_the_exposition(
     assert found.get("celery_workers") == 1
 
 
-def test_families_have_the_documented_names_and_types(
-    health: CeleryHealth, redis: RedisServer, start_worker: Callable[..., Worker]
-) -> None:
+def test_families_have_the_documented_names_and_types(health: CeleryHealth) -> None:
     """Every documented family has its type, before any job has run."""
-    start_worker(redis.url)
     found = Exposition(StrictClient(create_metrics_app(health)).get("/").text)
     kinds = ("started", "completed", "failed", "retried", "aborted", "discarded")
     expected = {f"upstream_background_job_{kind}": "counter" for kind in kinds}
