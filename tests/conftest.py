@@ -20,10 +20,12 @@ from tests.support import leaks
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests of RabbitMQ in one process of pytest-xdist: they share one node."""
+    """Run tests that share processes in one process of pytest-xdist: those of RabbitMQ, and others like them."""
     for item in items:
-        if "rabbit_node" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("rabbitmq"))
+        for shared in ("rabbit_node", "idle_worker", "django_project"):
+            if shared in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(shared))
+                break
 
 
 @pytest.fixture(autouse=True)

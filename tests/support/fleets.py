@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,15 @@ def idle_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServe
     """Start a Redis and ``worker1@testhost``, which runs no jobs; return the Redis."""
     folder = tmp_path_factory.mktemp("idle")
     server = RedisServer(folder)
-    try:
-        worker = Worker(server.url, folder)
-        try:
-            wait_until(lambda: answers(worker, server.url), "it answers a ping")
-            yield server
-        finally:
-            worker.end(signal.SIGKILL)
-    finally:
-        server.stop()
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        with pytest.MonkeyPatch.context() as patch:  # it is killed, which would leave no coverage data
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+            worker = Worker(server.url, folder)
+        stack.callback(worker.end, signal.SIGKILL)
+        wait_until(lambda: answers(worker, server.url), "it answers a ping")
+        yield server
+    assert worker.warnings() == []
 
 
 @pytest.fixture

@@ -6,7 +6,10 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -49,35 +52,55 @@ def manage(broker_url: str, *arguments: str, **environ: str) -> subprocess.Compl
     )
 
 
-@pytest.fixture
-def project(redis: RedisServer, tmp_path: Path, started: list[Process]) -> str:
-    """Start a worker and gunicorn; return the URL of the project."""
-    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
-    worker = [sys.executable, "-m", "celery", "-A", "project", "worker", "-c", "1", "-n", "django@testhost"]
-    started.append(Process([*worker, "--without-mingle", "--loglevel=info"], tmp_path / "worker.log", environ))
-    web = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi", "--threads", "2"]
-    started.append(Process(web, tmp_path / "web.log", environ))
-    started[1].last_signal = signal.SIGTERM  # a killed process would leave its reply queue
-    started[0].wait_for(r"testhost ready\.")
-    return started[1].wait_for(r"Listening at: (http://[^ ]+)").group(1)
+class Project(NamedTuple):
+    """The project with a worker and gunicorn.
+
+    Attributes:
+        url: address of the web server.
+        broker_url: URL of its broker, a Redis.
+    """
+
+    url: str
+    broker_url: str
 
 
-def test_the_endpoints_work_with_strict_django_settings(project: str) -> None:
+@pytest.fixture(scope="module")
+def django_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Start the project once for all tests of this file that need its processes."""
+    folder = tmp_path_factory.mktemp("project")
+    with ExitStack() as stack:
+        redis = RedisServer(folder)
+        stack.callback(redis.stop)
+        environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
+        command = [sys.executable, "-m", "celery", "-A", "project", "worker", "-c", "1", "-n", "django@testhost"]
+        worker = Process([*command, "--without-mingle", "--loglevel=info"], folder / "worker.log", environ)
+        stack.callback(worker.end, signal.SIGKILL)
+        command = [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", "project.wsgi", "--threads", "2"]
+        web = Process(command, folder / "web.log", environ)
+        stack.callback(web.end)
+        worker.wait_for(r"testhost ready\.")
+        yield Project(web.wait_for(r"Listening at: (http://[^ ]+)").group(1), redis.url)
+    assert [*worker.warnings(), *web.warnings()] == []
+
+
+def test_the_endpoints_work_with_strict_django_settings(django_project: Project) -> None:
     """With SSL redirect, CSRF and APPEND_SLASH on, the endpoints answer 200 without a redirect."""
-    assert get(project + "/")[0] == 301
+    assert get(django_project.url + "/")[0] == 301
     for path in ("health", "health/", "health/live/", "tasks/", "stats"):
-        assert get(f"{project}/api/celery/{path}")[0] == 200
-    assert json.loads(get(f"{project}/api/celery/health/")[1])["workers"]["active_workers"] == ["django@testhost"]
+        assert get(f"{django_project.url}/api/celery/{path}")[0] == 200
+    assert json.loads(get(f"{django_project.url}/api/celery/health/")[1])["workers"]["active_workers"] == [
+        "django@testhost"
+    ]
 
 
-def test_jobs_of_the_project_are_counted_under_its_namespace(project: str, redis: RedisServer) -> None:
+def test_jobs_of_the_project_are_counted_under_its_namespace(django_project: Project) -> None:
     """``task_cls=MonitoredTask`` counts every task, under the namespace of ``CELERY_HEALTH``."""
     code = "from project.celery import *; add.delay(1, 2, customer_id='x'); divide.delay(1, 0)"
-    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT)})
+    environ = celery_environ(django_project.broker_url, {"PYTHONPATH": str(PROJECT)})
     subprocess.run([sys.executable, "-c", code], env=environ, timeout=30, check=True)
     job = "project_background_job"
-    wait_until(lambda: Exposition.read(project).total(f"{job}_failed_total") == 1, "the failure is counted")
-    found = Exposition.read(project)
+    wait_until(lambda: Exposition.read(django_project.url).total(f"{job}_failed_total") == 1, "the failure is counted")
+    found = Exposition.read(django_project.url)
     assert found.get(f"{job}_completed_total", task_name="project.celery.add", customer_id="x") == 1
     failed = {"task_name": "project.celery.divide", "error_type": "ZeroDivisionError", "customer_id": "unknown"}
     assert found.get(f"{job}_failed_total", **failed) == 1
@@ -92,13 +115,14 @@ def test_script_name_is_honoured(redis: RedisServer, tmp_path: Path, started: li
     assert get(f"{url}/shop/api/celery/health/live/") == (200, '{"status": "alive"}\n')
 
 
-def test_the_management_command_prints_the_status(project: str, redis: RedisServer) -> None:
+def test_the_management_command_prints_the_status(django_project: Project) -> None:
     """``manage.py celery_health`` prints the same lines and JSON as ``flask celery-health``."""
-    done = manage(redis.url, "celery_health")
+    broker_url = django_project.broker_url
+    done = manage(broker_url, "celery_health")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == "HEALTHY: 1 worker answers, no queue is longer than 1000"
-    assert json.loads(manage(redis.url, "celery_health", "--format", "json").stdout)["status"] == "healthy"
-    assert "django@testhost" in manage(redis.url, "celery_health", "--verbose").stdout
+    assert json.loads(manage(broker_url, "celery_health", "--format", "json").stdout)["status"] == "healthy"
+    assert "django@testhost" in manage(broker_url, "celery_health", "--verbose").stdout
 
 
 def test_the_management_command_has_documented_exit_codes(redis: RedisServer) -> None:
@@ -180,8 +204,10 @@ except CommandError as error:
 """
 
 
-def test_call_command_takes_every_option(project: str, redis: RedisServer) -> None:
+def test_call_command_takes_every_option(django_project: Project) -> None:
     """``call_command`` accepts options as arguments and keywords, writes to ``stdout``, and returns on success."""
-    environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT), "DJANGO_SETTINGS_MODULE": "project.settings"})
+    environ = celery_environ(
+        django_project.broker_url, {"PYTHONPATH": str(PROJECT), "DJANGO_SETTINGS_MODULE": "project.settings"}
+    )
     done = subprocess.run([sys.executable, "-c", CALLS], env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
