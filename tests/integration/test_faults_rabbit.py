@@ -153,7 +153,7 @@ def test_faulted_probes_leave_nothing_on_the_broker(rabbit: RabbitServer, make_a
         assert {probe(app).status for _ in range(3)} == {503}
         proxy.forward()
         wait_until(lambda: "No active Celery workers" in probe(app).error, "the broker is reached again", 5)
-    wait_until(lambda: len(rabbit.control("-q", "list_queues", "--no-table-headers").splitlines()) == 1, "one queue")
+    wait_until(lambda: len(rabbit.queues()) == 1, "one queue")
     connections = rabbit.control("-q", "list_connections", "pid", "--no-table-headers").splitlines()
     proxy.close()
     assert len(connections) == 1

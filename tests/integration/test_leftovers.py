@@ -60,11 +60,7 @@ def test_killed_checks_leave_nothing_on_rabbitmq(rabbit: RabbitServer, make_app:
     with ScriptedNode(celery_app, "a@t"):
         run_code(KILLED_CHECKS, rabbit.url, "20")
         assert run_code(ONE_CHECK, rabbit.url) == ["healthy"]
-
-        def queues() -> list[str]:
-            return rabbit.control("-q", "list_queues", "name", "--no-table-headers").split()
-
-        wait_until(lambda: queues() == ["a@t.celery.pidbox"], "only the queue of the node is left", 20)
+        wait_until(lambda: rabbit.queues() == {"a@t.celery.pidbox"}, "only the queue of the node is left", 20)
 
 
 def test_an_interpreter_does_not_wait_for_a_check_when_it_ends() -> None:
