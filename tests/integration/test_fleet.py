@@ -35,7 +35,7 @@ def test_a_check_with_known_nodes_ends_with_the_last_reply(
 
 
 def test_a_new_node_is_listed_by_the_second_check(celery_app: Celery, app: Flask) -> None:
-    """A node that replies too late for the first check after its start is listed by a following one."""
+    """A node that replies too late for the first check is listed by the second check after its reply."""
     with ScriptedNode(celery_app, "a@t"):
         probe(app)
         with ScriptedNode(celery_app, "b@t") as joined:

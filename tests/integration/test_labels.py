@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -19,7 +18,7 @@ from celery_health_bp import Settings
 from celery_health_bp.counting.customers import label_value
 from celery_health_bp.counting.ledger import Ledger
 from celery_health_bp.counting.outcomes import STARTED
-from celery_health_bp.counts import MAX_ERROR_TYPES, Counts, Series
+from celery_health_bp.counts import MAX_ERROR_TYPES
 from celery_health_bp.stores import MAX_BATCH, RedisStore
 from celery_health_bp.web.collector import job_families
 from tests.support.error_types import counts_of, generated, number_of_types
@@ -131,15 +130,3 @@ def test_the_number_of_error_types_is_capped_in_the_fleet(server: RedisServer) -
     assert sum(found.counters.values()) == 6000
     assert found.counters["failed", "job", "Error0", "acme"] == 1
     assert found.counters["failed", "job", "other", "acme"] == 3000 - MAX_ERROR_TYPES
-
-
-def test_a_batch_in_which_every_name_is_new_is_added(server: RedisServer) -> None:
-    """The largest batch is added whole, although each counter has a new task, error type and customer."""
-    made = Settings(metrics_key_prefix=uuid4().hex)
-    store = RedisStore.from_url(server.url, Celery("upstream", broker=server.url), made)
-    numbers = range(MAX_BATCH)
-    counts = Counts(Counter({Series("failed", f"job{n}", f"Error{n}", f"customer{n}"): 1 for n in numbers}))
-    store.add("writer", 1, counts)
-    found = store.totals()
-    store.close()
-    assert found == counts

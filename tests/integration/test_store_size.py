@@ -68,13 +68,15 @@ def test_a_large_batch_is_sent_in_parts_each_added_once(redis: RedisServer, stor
     assert {histogram.buckets.total() for histogram in found.histograms.values()} == {2 * CUSTOMERS}
 
 
-def test_a_batch_with_new_names_only_is_added(store: RedisStore) -> None:
-    """The largest batch is added whole, although each of its tasks, errors and customers is new to Redis."""
+def test_a_batch_with_new_names_only_is_added(redis: RedisServer) -> None:
+    """With the default caps the largest batch is added whole, although each of its names is new to Redis."""
+    store = RedisStore.from_url(redis.url, Celery("upstream", broker=redis.url), Settings())
     counts = Counts()
     for number in range(MAX_BATCH):
         counts.counters[Series("failed", f"job{number}", f"Error{number}", f"c{number}")] = 1
     store.add("writer", 1, counts)
     assert store.totals() == counts
+    store.close()
 
 
 class Interrupted(RedisStore):
