@@ -33,10 +33,10 @@ def send(client: Celery, customer: str, task: str = "work", *, seconds: float = 
 def reader(make_app: Callable[..., Flask], redis: RedisServer) -> Callable[[], Exposition]:
     """Return a function that scrapes an application in this process for the job totals on a Redis.
 
-    The application's broker has no workers: a scrape would wait until its deadline
-    for a solo worker that runs a job, and for a worker that has ended.
+    Its broker URL is a closed port, so that a scrape asks no workers: it would wait until its
+    deadline for a solo worker that runs a job, and for a worker that has ended.
     """
-    client = make_app(Celery("upstream", broker="memory://"), metrics_store=redis.url).test_client()
+    client = make_app(Celery("upstream", broker="redis://127.0.0.1:1/0"), metrics_store=redis.url).test_client()
     return lambda: Exposition(client.get("/metrics").text)
 
 
