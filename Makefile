@@ -5,8 +5,8 @@ BIN := .venv/bin
 # The types of the public names, as a type checker sees them in an installed package.
 TYPED := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/pyright --verifytypes celery_health_bp --ignoreexternal
 
-# Tests mostly wait, so four run at once. Those that assert a deadline run afterwards, one by one.
-TOGETHER := -n 4 --dist loadgroup -m "not deadline
+# Tests mostly wait, so five run at once. Those that assert a deadline run afterwards, one by one.
+TOGETHER := -n 5 --dist loadgroup -m "not deadline
 ALONE := -m "deadline
 
 # The variable turns off the theme's advertisement of its successor.

@@ -16,6 +16,9 @@ from celery_health_bp import CeleryHealth, MetricsMiddleware, Settings, create_b
 from celery_health_bp.counting.recorder import recorder_of
 from celery_health_bp.errors import ConfigurationError
 from tests.support import leaks
+from tests.support.brokers import rabbit_node
+
+__all__ = ["rabbit_node"]  # here, and not in each folder: one node for all tests
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

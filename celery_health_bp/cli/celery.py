@@ -6,16 +6,21 @@ import dataclasses
 import os
 import re
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from ..health import CeleryHealth
 from ..settings import Settings
 from .command import health_command
+
+if TYPE_CHECKING:
+    from ..health import CeleryHealth
 
 
 def _health_of_app() -> CeleryHealth:
     """Return the ``CeleryHealth`` of the app given by ``-A``, with the settings of its configuration."""
+    from ..health import CeleryHealth  # here: see command.py
+
     app = click.get_current_context().obj.app
     settings = Settings.from_celery(app)
     started_with = _app_of_command(sys.argv[1:]) or os.environ.get("CELERY_APP") or os.environ.get("APP")

@@ -1,6 +1,6 @@
 """Fixtures for brokers, worker and web processes."""
 
-from tests.support.brokers import admin, app, celery_app, rabbit, rabbit_node, redis
+from tests.support.brokers import admin, app, celery_app, rabbit, redis
 from tests.support.fleets import start_web, start_worker, started
 
 __all__ = [
@@ -8,7 +8,6 @@ __all__ = [
     "app",
     "celery_app",
     "rabbit",
-    "rabbit_node",
     "redis",
     "start_web",
     "start_worker",

@@ -35,7 +35,9 @@ def guide(tmp_path: Path, redis: RedisServer, started: list[Process]) -> Guide:
 
 
 @pytest.mark.leaves("broker", reason="processes of the shell are killed with it")
-@pytest.mark.parametrize("page", ["flask.md", "wsgi.md", "grafana.md", "kubernetes.md", "redis.md"])
+@pytest.mark.parametrize(
+    "page", [pytest.param("flask.md", marks=pytest.mark.slow), "wsgi.md", "grafana.md", "kubernetes.md", "redis.md"]
+)
 def test_a_guide_does_what_it_shows(guide: Guide, page: str) -> None:
     """Every command of the page succeeds and prints the output that the page shows."""
     guide.follow(page)

@@ -108,6 +108,7 @@ def test_links_between_pages_inside_and_outside_docs_lead_to_each_other(site: Pa
                 assert (found / "index.html" if target.endswith(("/", ".")) else found).is_file(), (path, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warning", [*FAULTS.values(), 'not included in the "nav" configuration:\n  - alone.md'])
 def test_a_faulty_page_fails_the_build(changed: tuple[Path, Any], warning: str) -> None:
     """Broken links and anchors, absolute links and pages outside the navigation are errors."""
@@ -126,6 +127,7 @@ def test_search_finds_names_and_text(site: Path) -> None:
 # -- other hosts --
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_other_hosts(site: Path, changed: tuple[Path, Any]) -> None:
     """Fonts, style sheets, scripts and images are local, and the theme's script sends no request to other hosts.
 
@@ -145,6 +147,7 @@ def test_without_a_public_address_no_link_is_invented(site: Path) -> None:
     assert "md-source" not in (site / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_files_that_are_no_pages_are_linked_at_the_public_address(changed: tuple[Path, Any]) -> None:
     """With ``url`` in setup.cfg every page links to the repository, and files outside the site are found there."""
     folder, _ = changed

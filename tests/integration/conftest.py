@@ -7,7 +7,6 @@ from tests.support.brokers import (
     node,
     rabbit,
     rabbit_app,
-    rabbit_node,
     redis,
     redis_pair,
 )
@@ -19,7 +18,6 @@ __all__ = [
     "node",
     "rabbit",
     "rabbit_app",
-    "rabbit_node",
     "redis",
     "redis_pair",
 ]

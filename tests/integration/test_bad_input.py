@@ -82,7 +82,7 @@ def call(
     return int(status.split()[0]), b"".join(body), headers
 
 
-@pytest.mark.parametrize("wrap", [in_flask, mounted])
+@pytest.mark.parametrize("wrap", [in_flask, pytest.param(mounted, marks=pytest.mark.slow)])
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(method="GET", path="/metrics", query="", given_headers={"ACCEPT": "text/plain;version=abc"})
 @example(method="GET", path="/api/celery/health/", query="verbose=\xff", given_headers={})

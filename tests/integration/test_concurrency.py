@@ -15,9 +15,8 @@ from tests.support.probes import PATH, probe, statuses
 from tests.support.processes import wait_until
 from tests.support.servers import RedisServer
 
-pytestmark = pytest.mark.deadline
 
-
+@pytest.mark.deadline
 @pytest.mark.slow
 def test_two_hundred_threads_are_answered_while_jobs_are_published(
     redis: RedisServer, node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
@@ -43,6 +42,7 @@ def test_two_hundred_threads_are_answered_while_jobs_are_published(
     assert redis.client().llen("elsewhere") == len(published)
 
 
+@pytest.mark.deadline
 def test_simultaneous_requests_share_one_broadcast(
     node: ScriptedNode, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:
@@ -80,6 +80,7 @@ def test_an_expired_healthy_report_does_not_hide_a_fault(
     assert probe(app).status == 200
 
 
+@pytest.mark.deadline
 def test_a_request_that_joins_a_failing_check_gets_its_own(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask]
 ) -> None:

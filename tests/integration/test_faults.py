@@ -127,7 +127,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("opened", [False, True], ids=["new", "opened"])
+@pytest.mark.parametrize("opened", [pytest.param(False, marks=pytest.mark.slow), True], ids=["new", "opened"])
 @pytest.mark.parametrize(("fault", "error"), FAULTS.items(), ids=[fault.__name__ for fault in FAULTS])
 def test_a_fault_is_reported_in_time_and_cleared_at_once(
     fault: Fault,

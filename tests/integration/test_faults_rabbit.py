@@ -132,6 +132,7 @@ def test_a_memory_alarm_is_reported(
     assert after.status == 200
 
 
+@pytest.mark.slow
 def test_faulted_probes_leave_nothing_here(make_app: Callable[..., Flask]) -> None:
     """25 probes of a silent port leave no thread and no file descriptor."""
     with silent_port() as port:

@@ -111,6 +111,7 @@ def test_an_eager_app_is_noted(celery_app: Celery, app: Flask) -> None:
         assert "task_always_eager is on" in probe(app).notes
 
 
+@pytest.mark.slow
 def test_a_worker_in_this_process_replies_over_memory(make_app: Callable[..., Flask]) -> None:
     """With ``memory://`` and a worker in a thread a check is healthy, sooner than kombu's polling interval of 1 s."""
     celery_app = Celery("upstream", broker="memory://", broker_transport_options={"polling_interval": 0.01})

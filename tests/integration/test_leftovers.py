@@ -115,7 +115,7 @@ def test_only_abandoned_queues_are_deleted(
     """A check deletes list and binding of a queue if its process is dead, or its lease ended long ago."""
     name = f"celery-health.{host}.{pid}.{int(time.time()) + lease}.abc"
     bind(redis, name)
-    probe(make_app(celery_app, timeout_seconds=0.2))
+    probe(make_app(celery_app, timeout_seconds=0.5))
     assert redis.client().exists(name) == (not removed)
     bindings = redis.client().smembers(REPLY_BINDINGS)
     assert any(name.encode() in member for member in bindings) == (not removed)
@@ -127,7 +127,7 @@ def test_queues_of_other_programs_stay(redis: RedisServer, celery_app: Celery, m
     names = ["abc.reply.celery.pidbox", "celery-health", "celery-health.x.y.z", f"celery-health.{socket.gethostname()}"]
     for name in names:
         bind(redis, name)
-    probe(make_app(celery_app, timeout_seconds=0.2))
+    probe(make_app(celery_app, timeout_seconds=0.5))
     assert redis.client().exists(*names) == len(names)
 
 

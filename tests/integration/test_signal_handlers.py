@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.processes import ROOT
 from tests.support.servers import free_port
 
 
+@pytest.mark.slow
 def test_a_signal_handler_may_check_during_a_check() -> None:
     """Each check of a process and of its timer's handler ends by the deadline."""
     command = [sys.executable, "-m", "tests.support.interrupted", f"redis://127.0.0.1:{free_port()}/0", "3"]

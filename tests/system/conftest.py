@@ -7,7 +7,6 @@ from tests.support.brokers import (
     node,
     rabbit,
     rabbit_app,
-    rabbit_node,
     redis,
     redis_pair,
 )
@@ -22,7 +21,6 @@ __all__ = [
     "node",
     "rabbit",
     "rabbit_app",
-    "rabbit_node",
     "redis",
     "redis_pair",
     "start_web",

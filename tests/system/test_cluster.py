@@ -55,6 +55,7 @@ def test_totals_survive_the_loss_of_their_node(
     worker.wait_for(r"job totals go to Redis Cluster with nodes 127\.0\.0\.1:\d+, keys \{celery_health\}:\*")
 
 
+@pytest.mark.slow
 def test_totals_follow_their_slot_when_the_node_of_the_url_is_gone(
     redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:

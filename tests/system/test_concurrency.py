@@ -14,8 +14,6 @@ from tests.support.probes import PATH, statuses
 from tests.support.processes import Web, wait_until
 from tests.support.servers import RabbitServer, RedisServer
 
-pytestmark = pytest.mark.deadline
-
 
 def status_of(web: Web) -> int:
     """Return the status of one request."""
@@ -27,15 +25,15 @@ def status_of(web: Web) -> int:
             return error.code
 
 
-SERVERS = {
-    "sync": ["-k", "sync", "--threads", "1"],
-    "gthread": ["-k", "gthread"],
-    "gevent": ["-k", "gevent"],
-    "preload": ["--preload"],
-}
+SERVERS = [
+    pytest.param(["-k", "sync", "--threads", "1"], id="sync", marks=pytest.mark.slow),
+    pytest.param(["-k", "gthread"], id="gthread", marks=pytest.mark.slow),
+    pytest.param(["-k", "gevent"], id="gevent"),
+    pytest.param(["--preload"], id="preload"),
+]
 
 
-@pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
+@pytest.mark.parametrize("options", SERVERS)
 def test_every_gunicorn_worker_answers_after_a_fork(
     options: list[str], redis: RedisServer, node: ScriptedNode, start_web: Callable[..., Web]
 ) -> None:

@@ -84,14 +84,14 @@ def test_counts_arrive_over_a_file_system(tmp_path: Path, start_worker: Callable
     folders |= {"control_folder": tmp_path / "control", "processed_folder": tmp_path / "processed"}
     for folder in folders.values():
         folder.mkdir(exist_ok=True)
-    options = {"polling_interval": 0.01, **{name: str(folder) for name, folder in folders.items()}}
+    options = {"polling_interval": 0.1, **{name: str(folder) for name, folder in folders.items()}}
     client = Celery("upstream", broker="filesystem://")
     client.conf.broker_transport_options = options
+    send(client, 5)  # before the start: a worker that polls may read a file before kombu has written it
     start_worker(
         "filesystem://",
         app="tests.support.apps.plain_jobs:monitored",
         environ={"TRANSPORT_OPTIONS": json.dumps(options)},
     )
     web = make_app(client).test_client()
-    send(client, 5)
     wait_until(lambda: Exposition(web.get("/metrics").text).total(COMPLETED) == 5, "all are counted", 40)

@@ -106,6 +106,7 @@ def test_jobs_of_the_project_are_counted_under_its_namespace(django_project: Pro
     assert found.get(f"{job}_failed_total", **failed) == 1
 
 
+@pytest.mark.slow
 def test_script_name_is_honoured(redis: RedisServer, tmp_path: Path, started: list[Process]) -> None:
     """With a ``SCRIPT_NAME``, the endpoints have the same paths below it."""
     environ = celery_environ(redis.url, {"PYTHONPATH": str(PROJECT), "SCRIPT_NAME": "/shop"})
@@ -158,6 +159,7 @@ def test_the_system_check_explains_a_wrong_celery_health(tmp_path: Path, value: 
     assert f"(celery_health.E001) {sentence}" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_management_command_takes_djangos_own_options() -> None:
     """The command accepts the standard options of Django; only those for colour change the output."""
     standard = ["--no-color", "--traceback", "--verbosity", "2", "--skip-checks", "--settings", "project.settings"]
@@ -168,6 +170,7 @@ def test_the_management_command_takes_djangos_own_options() -> None:
     assert "--watch [SECONDS]" in manage("memory://", "celery_health", "--help").stdout
 
 
+@pytest.mark.slow
 def test_nagios_gets_exit_code_3_for_wrong_usage() -> None:
     """With ``--nagios``, wrong usage prints one line and exits with 3, as the other two commands do."""
     for wrong in (["--timeout", "never"], ["--nothing"], ["--format", "json"]):
@@ -204,6 +207,7 @@ except CommandError as error:
 """
 
 
+@pytest.mark.slow
 def test_call_command_takes_every_option(django_project: Project) -> None:
     """``call_command`` accepts options as arguments and keywords, writes to ``stdout``, and returns on success."""
     environ = celery_environ(

@@ -16,8 +16,6 @@ from tests.support.processes import Process, Worker, celery_environ, wait_until
 from tests.support.servers import RabbitServer, RedisServer
 from tests.support.versions import DIFFERENCES
 
-pytestmark = pytest.mark.deadline
-
 
 def test_a_worker_in_warm_shutdown_leaves_the_list(
     redis: RedisServer, celery_app: Celery, app: Flask, start_worker: Callable[..., Worker]
@@ -32,6 +30,7 @@ def test_a_worker_in_warm_shutdown_leaves_the_list(
     assert "worker2@testhost: not answering since" in found.notes
 
 
+@pytest.mark.deadline
 def test_the_advice_mentions_a_busy_solo_worker(
     redis: RedisServer, celery_app: Celery, make_app: Callable[..., Flask], start_worker: Callable[..., Worker]
 ) -> None:
@@ -49,6 +48,7 @@ def test_the_advice_mentions_a_busy_solo_worker(
     assert probe(app).status == 200
 
 
+@pytest.mark.deadline
 @pytest.mark.skipif(not DIFFERENCES["beat_remote_control"].holds, reason="beat has no remote control")
 def test_beat_is_no_worker_and_costs_no_time(
     redis: RedisServer, celery_app: Celery, app: Flask, tmp_path: Path, started: list[Process]

@@ -94,6 +94,7 @@ def test_a_worker_without_this_package_is_fully_known_in_its_first_check(
     assert published(redis) - before < len(REST)
 
 
+@pytest.mark.slow
 def test_very_many_scheduled_attempts_are_left_out_of_stats(
     redis: RedisServer, celery_app: Celery, health: CeleryHealth, start_worker: Callable[..., Worker]
 ) -> None:

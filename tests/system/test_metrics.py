@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from celery import Celery
 
 from tests.support.exposition import JOB, Exposition
@@ -63,6 +64,7 @@ def test_every_web_process_shows_the_totals_of_all_workers(
     assert {answer.get("celery_workers") for answer in answers} == {2}
 
 
+@pytest.mark.slow
 def test_totals_survive_a_restart_of_the_worker(
     redis: RedisServer,
     celery_app: Celery,

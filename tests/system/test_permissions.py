@@ -43,7 +43,7 @@ def worker(started: list[Process], tmp_path: Path) -> Callable[..., str]:
     return start
 
 
-@pytest.mark.parametrize("key_prefix", ["", "tenant:"])
+@pytest.mark.parametrize("key_prefix", ["", pytest.param("tenant:", marks=pytest.mark.slow)])
 def test_the_documented_acl_suffices_on_redis(
     key_prefix: str, redis: RedisServer, worker: Callable[..., str], make_app: Callable[..., Flask]
 ) -> None:
@@ -63,6 +63,7 @@ def test_the_documented_acl_suffices_on_redis(
         assert 'scrape_success{source="store"} 1.0' in client.get("/metrics").text
 
 
+@pytest.mark.slow
 def test_the_documented_permissions_suffice_on_rabbitmq(
     rabbit: RabbitServer, worker: Callable[..., str], make_app: Callable[..., Flask]
 ) -> None:

@@ -82,7 +82,7 @@ def run_for(client: Celery, worker: Worker, seconds: float) -> tuple[int, float]
     return sent, longest
 
 
-@pytest.mark.parametrize("fault", ["stopped", "frozen"])
+@pytest.mark.parametrize("fault", [pytest.param("stopped", marks=pytest.mark.slow), "frozen"])
 def test_jobs_are_not_delayed_while_the_store_is_down(
     redis: RedisServer, totals: RedisServer, celery_app: Celery, start_worker: Callable[..., Worker], read: Any,
     fault: str,

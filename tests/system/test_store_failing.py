@@ -47,9 +47,10 @@ def test_a_store_that_refuses_counts_is_reported_until_it_accepts_them(
     wait_until(lambda: re.fullmatch(sentence, *not_known(web)), "the note appears")
     assert probe(web).status == 200
     admin.execute_command("ACL", "SETUSER", "counter", "+@scripting")
-    wait_until(lambda: read().get("celery_worker_store_up", hostname=worker.name) == 1, "the counts arrive")
+    wait_until(lambda: read().total(f"{JOB}_completed_total") == 3, "the counts arrive, in two batches")
     found = read()
     assert found.total(f"{JOB}_started_total") == found.total(f"{JOB}_completed_total") == 3
+    assert found.get("celery_worker_store_up", hostname=worker.name) == 1
     assert found.get("celery_health_scrape_success", source="store") == 1
     assert not_known(web) == []
 

@@ -84,6 +84,7 @@ def sqs_client(broker_url: str) -> Celery:
     return app
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(kombu.VERSION < (5, 3), reason="the SQS of kombu 5.2 wants older libraries")
 @pytest.mark.leaves("descriptors", reason="boto3 keeps its connections")
 def test_sqs(sqs: str, redis: RedisServer, start_worker: Callable[..., Worker], make_app: Callable[..., Flask]) -> None:

@@ -19,6 +19,8 @@ from celery_health_bp import MonitoredTask
 from celery_health_bp import monitor_task
 from celery_health_bp import Settings
 import celery_health_bp.counting.request, celery_health_bp.counting.bootstep
+import celery.bin.celery  # `celery worker` loads the commands of all packages, `celery health` too
+assert "celery_health_bp.cli.command" in sys.modules
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules} - before)))
 """
 
@@ -41,7 +43,7 @@ def printed_by(code: str) -> list[object]:
 
 
 def test_a_worker_loads_no_web_framework() -> None:
-    """The modules of a worker load neither Flask, marshmallow, Django, werkzeug nor prometheus_client."""
+    """A worker and ``celery`` load neither Flask, marshmallow, Django, werkzeug nor prometheus_client."""
     loaded = set(printed_by(LOADED))
     assert "celery_health_bp" in loaded
     assert not loaded & {"flask", "marshmallow", "django", "werkzeug", "prometheus_client"}
