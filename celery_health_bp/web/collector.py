@@ -166,6 +166,8 @@ def _count(tasks: Sized | None) -> int | None:
 
 #: The value of a sample, followed by its label values.
 _Row = tuple[Any, ...]
+#: Pairs of a worker, or ``None`` for the whole fleet, and its counts.
+_WorkerCounts = list[tuple[str | None, Counts]]
 
 
 class _Samples:
@@ -182,9 +184,7 @@ class _Samples:
             yield Sample(self._name, dict(zip(self._labels, values, strict=True)), number)
 
 
-def job_families(
-    counts: list[tuple[str | None, Counts]], namespace: str, bounds: tuple[float, ...]
-) -> Iterator[Metric]:
+def job_families(counts: _WorkerCounts, namespace: str, bounds: tuple[float, ...]) -> Iterator[Metric]:
     """Yield the metric families of job counts.
 
     Arguments:
@@ -195,6 +195,18 @@ def job_families(
     """
     prefix = f"{namespace}_" if namespace else ""
     extra = ["worker"] if any(worker is not None for worker, _ in counts) else []
+    yield from _counter_families(counts, prefix, extra)
+    yield from _histogram_families(counts, prefix, extra, bounds)
+    errors = sum(found.internal_errors for _, found in counts)
+    yield CounterMetricFamily("celery_health_internal_errors", "Errors of this package while counting.", value=errors)
+    yield GaugeMetricFamily(
+        "celery_health_store_unreadable_fields",
+        "Numbers of the job totals that cannot be read and are left out.",
+        value=sum(found.unreadable for _, found in counts),
+    )
+
+
+def _counter_families(counts: _WorkerCounts, prefix: str, extra: list[str]) -> Iterator[Metric]:
     rows: dict[str, list[_Row]] = {kind: [] for kind in COUNTERS}
     for worker, found in counts:
         own = [worker or ""] if extra else []
@@ -207,6 +219,11 @@ def job_families(
         labels = ["task_name", *([detail_label] if detail_label else []), "customer_id", *extra]
         counter.samples = _Samples(f"{counter.name}_total", labels, rows[kind])  # type: ignore[assignment]
         yield counter
+
+
+def _histogram_families(
+    counts: _WorkerCounts, prefix: str, extra: list[str], bounds: tuple[float, ...]
+) -> Iterator[Metric]:
     for name in HISTOGRAMS:
         metric = f"{prefix}background_job_{name}_seconds"
         family = HistogramMetricFamily(metric, HELP[name], labels=["task_name", *extra])
@@ -216,13 +233,6 @@ def job_families(
                 if histogram == name:
                     family.add_metric([task_name, *own], _cumulative(values, bounds), values.sum_seconds)
         yield family
-    errors = sum(found.internal_errors for _, found in counts)
-    yield CounterMetricFamily("celery_health_internal_errors", "Errors of this package while counting.", value=errors)
-    yield GaugeMetricFamily(
-        "celery_health_store_unreadable_fields",
-        "Numbers of the job totals that cannot be read and are left out.",
-        value=sum(found.unreadable for _, found in counts),
-    )
 
 
 def _cumulative(histogram: Histogram, bounds: tuple[float, ...]) -> list[tuple[str, float]]:
