@@ -105,7 +105,7 @@ def require_remote_control(app: Any) -> None:
         )
 
 
-#: Our name for a TimeoutError during the TLS handshake, which has no class of its own.
+#: Our name for a TimeoutError during the TLS handshake, which has no separate class.
 HANDSHAKE_TIMEOUT = "timeout in the TLS handshake"
 
 #: Our name for an AccessRefused after login. RabbitMQ raises the same class for a failed login.
