@@ -13,7 +13,6 @@ from tests.support.cluster import Cluster
 from tests.support.exposition import JOB, Exposition
 from tests.support.processes import Worker, wait_until
 from tests.support.publishing import send
-from tests.support.servers import RedisServer
 
 
 @pytest.fixture
@@ -37,15 +36,23 @@ def completed(web: Any) -> float:
     return Exposition(web.get("/metrics").text).total(f"{JOB}_completed_total")
 
 
-def test_totals_survive_the_loss_of_their_node(
-    redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
-) -> None:
-    """The URL of any node leads to the owner of the keys, and to its replica after a kill; each count is added once."""
+def five_counted(
+    cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> tuple[Worker, Any]:
+    """Start a worker and a web client with the URL of the second master, and let five attempts be counted."""
     store = f"redis+cluster://127.0.0.1:{cluster.masters[1].port}"
-    worker = started(store, redis.url, start_worker)
+    worker = started(store, celery_app.conf.broker_url, start_worker)
     web = make_app(celery_app, metrics_store=store).test_client()
     send(celery_app, 5)
     wait_until(lambda: completed(web) == 5, "five are counted", 30)
+    return worker, web
+
+
+def test_totals_survive_the_loss_of_their_node(
+    cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+) -> None:
+    """The URL of any node leads to the owner of the keys, and to its replica after a kill; each count is added once."""
+    worker, web = five_counted(cluster, celery_app, start_worker, make_app)
     wait_until(cluster.in_step, "the replica is in step")
     cluster.masters[0].stop()
     send(celery_app, 5)
@@ -57,14 +64,10 @@ def test_totals_survive_the_loss_of_their_node(
 
 @pytest.mark.slow
 def test_totals_follow_their_slot_when_the_node_of_the_url_is_gone(
-    redis: RedisServer, cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
+    cluster: Cluster, celery_app: Celery, start_worker: Callable[..., Worker], make_app: Any
 ) -> None:
     """After the node of the URL is lost and the slot has moved, worker and web process still find the owner."""
-    store = f"redis+cluster://127.0.0.1:{cluster.masters[1].port}"
-    worker = started(store, redis.url, start_worker)
-    web = make_app(celery_app, metrics_store=store).test_client()
-    send(celery_app, 5)
-    wait_until(lambda: completed(web) == 5, "five are counted", 30)
+    worker, web = five_counted(cluster, celery_app, start_worker, make_app)
     cluster.masters[1].stop()
     send(celery_app, 5)
     wait_until(lambda: completed(web) == 10, "ten are counted", 10)
