@@ -104,7 +104,8 @@ def test_counts_that_a_stopping_worker_cannot_send_are_logged(
     send(celery_app, 3)
     celery_app.send_task("tests.support.apps.jobs.fail")
     wait_until(lambda: worker.output().count(" succeeded in ") == 3, "three have run", 30)
-    worker.wait_for("no such table")
+    # Not earlier: once, a worker that got SIGTERM while it read the last result did not end.
+    wait_until(lambda: store_facts(celery_app, worker)["unsent"] == 8, "all four are counted")
     worker.send_signal(signal.SIGTERM)
     assert worker.wait() == 0
     found = re.findall(r"job totals: (\d+) counts could not be sent before this process ends, (.*)", worker.output())
